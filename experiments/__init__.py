@@ -1,0 +1,1 @@
+"""One module a system, each run by `python -m experiments.<name> --workdir=...`."""

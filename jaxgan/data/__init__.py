@@ -1,0 +1,8 @@
+"""Pictures for training: any data set by name or path, and batches as a function of the step."""
+
+from jaxgan.data.batches import Batches
+from jaxgan.data.dataset import Dataset, load
+from jaxgan.data.errors import DataError
+from jaxgan.data.feeds import assemble
+
+__all__ = ["Batches", "DataError", "Dataset", "assemble", "load"]

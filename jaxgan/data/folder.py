@@ -1,0 +1,76 @@
+"""Folders of picture files."""
+
+import dataclasses
+import os
+import pathlib
+from collections.abc import Iterator
+from concurrent import futures
+
+from jaxgan.data import pictures
+from jaxgan.data.errors import DataError
+from jaxgan.data.sources import Picture, Source
+
+__all__ = ["FolderSource"]
+
+
+@dataclasses.dataclass(frozen=True)
+class _File:
+  path: pathlib.Path
+  size: int
+  changed: int
+
+
+def _walk(folder: pathlib.Path) -> Iterator[_File]:
+  for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
+    if entry.name.startswith("."):  # macOS leaves its own beside the pictures
+      continue
+    if entry.is_dir():
+      yield from _walk(pathlib.Path(entry.path))
+    elif os.path.splitext(entry.name)[1].lower() in pictures.SUFFIXES:
+      status = entry.stat()
+      yield _File(pathlib.Path(entry.path), status.st_size, status.st_mtime_ns)
+
+
+class FolderSource(Source):
+  """All pictures below a folder; sub-folders are classes if each picture lies in one of several."""
+
+  def __init__(self, folder: pathlib.Path, name: str):
+    files = list(_walk(folder))
+    if not files:
+      raise DataError(
+        f"there are no pictures below '{folder}': give a folder with files of "
+        f"{', '.join(sorted(pictures.SUFFIXES))}, or an .npz or IDX file"
+      )
+    self.name = name
+    self.paths = [file.path for file in files]
+    self.identity = ("folder", *((str(f.path), f.size, f.changed) for f in files))
+    tops = [path.relative_to(folder).parts[:-1][:1] for path in self.paths]
+    classes = sorted({top[0] for top in tops if top})
+    if not all(tops) or len(classes) < 2:
+      classes = []
+    self._classes = tuple(classes)
+    self.labels = [classes.index(top[0]) for top in tops] if classes else None
+
+  @property
+  def classes(self) -> tuple[str, ...]:
+    """Names of the sub-folders that are classes."""
+    return self._classes
+
+  def __len__(self) -> int:
+    return len(self.paths)
+
+  def __getitem__(self, index: int) -> Picture:
+    return pictures.read(self.paths[index]), self.labels[index] if self.labels else None
+
+  def survey(self, channels: int | None) -> tuple[tuple[int, int] | None, int]:
+    """See `Source`."""
+    with futures.ThreadPoolExecutor() as pool:
+      found = list(pool.map(pictures.survey, self.paths))
+    sizes = {size for size, _ in found}
+    example = {kind: path for (_, kind), path in zip(found, self.paths, strict=True)}
+    if len(example) > 1 and channels is None:
+      raise DataError(
+        f"'{self.name}' mixes grey pictures ('{example[1]}') with colour ones ('{example[3]}'): "
+        "give channels=1 to make all grey or channels=3 to make all colour"
+      )
+    return sizes.pop() if len(sizes) == 1 else None, channels or min(example)

@@ -1,0 +1,131 @@
+"""DCGAN: Radford, Metz and Chintala 2015 (arXiv 1511.06434), in the form of the 64x64 example.
+
+The form that became the standard: 4x4 kernels, no biases, normal latents, and for other sizes one
+stage more or less, with the widest features at 4x4 pixels.
+"""
+
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from jaxtyping import Float
+
+from jaxgan import layers
+from jaxgan.types import Array, Key
+
+__all__ = ["Discriminator", "Generator"]
+
+_weights = nn.initializers.normal(0.02)
+
+
+def _gain(key: Key, shape: tuple[int, ...], dtype: Any = jnp.float32) -> Array:
+  """Batch norm's gain starts at N(1, 0.02), not at N(0, 0.02)."""
+  return 1.0 + 0.02 * jax.random.normal(key, shape, dtype)
+
+
+def _stages(resolution: int) -> int:
+  """Number of doublings from 4 pixels to the resolution."""
+  stages = (resolution // 4).bit_length() - 1
+  if stages < 1 or 4 << stages != resolution:
+    raise ValueError(f"resolution={resolution} must be 8, 16, 32, 64, 128 ... (4 times 2^k)")
+  return stages
+
+
+def _norm(train: bool, axis_name: str | None, dtype: Any) -> nn.BatchNorm:
+  return nn.BatchNorm(
+    use_running_average=not train,
+    momentum=0.9,
+    epsilon=1e-5,
+    scale_init=_gain,
+    axis_name=axis_name,
+    dtype=dtype,
+  )
+
+
+class Generator(nn.Module):
+  """Transposed convolutions from a latent to a picture.
+
+  Attributes:
+    resolution: height and width of the pictures, 8, 16, 32, 64, 128 ...
+    channels: 1 or 3.
+    width: features at half the resolution; they double towards 4x4. The paper's is 128, the
+      standard example's 64.
+    dtype: of the computation; parameters stay float32.
+    axis_name: mapped axis over which batch statistics are shared.
+
+  >>> g = Generator(resolution=32, channels=1, width=8)
+  >>> variables = g.init(jax.random.key(0), jnp.zeros([1, 100]), train=False)
+  >>> g.apply(variables, jnp.zeros([2, 100]), train=False).shape
+  (2, 32, 32, 1)
+  """
+
+  resolution: int = 64
+  channels: int = 3
+  width: int = 64
+  dtype: Any = None
+  axis_name: str | None = None
+
+  @nn.compact
+  def __call__(
+    self, z: Float[Array, "batch latent"], *, train: bool
+  ) -> Float[Array, "batch height width channels"]:
+    """Maps latents to pictures in [-1, 1], float32 at least."""
+    stages = _stages(self.resolution)
+    deconvolution = partial(
+      layers.ConvTranspose,
+      kernel_size=(4, 4),
+      use_bias=False,
+      kernel_init=_weights,
+      dtype=self.dtype,
+    )
+    norm = partial(_norm, train, self.axis_name, self.dtype)
+    x = z[:, None, None, :]
+    x = deconvolution(self.width << (stages - 1), padding="VALID")(x)
+    x = nn.relu(norm()(x))
+    for stage in reversed(range(stages - 1)):
+      x = deconvolution(self.width << stage, strides=(2, 2))(x)
+      x = nn.relu(norm()(x))
+    x = deconvolution(self.channels, strides=(2, 2))(x)
+    return jnp.tanh(x.astype(jnp.promote_types(x.dtype, jnp.float32)))
+
+
+class Discriminator(nn.Module):
+  """Strided convolutions from a picture to a logit.
+
+  Attributes:
+    resolution: height and width of the pictures, 8, 16, 32, 64, 128 ...
+    width: features at half the resolution; they double towards 4x4.
+    dtype: of the computation; parameters stay float32.
+    axis_name: mapped axis over which batch statistics are shared.
+
+  >>> d = Discriminator(resolution=32, width=8)
+  >>> variables = d.init(jax.random.key(0), jnp.zeros([1, 32, 32, 3]), train=False)
+  >>> d.apply(variables, jnp.zeros([2, 32, 32, 3]), train=False).shape
+  (2,)
+  """
+
+  resolution: int = 64
+  width: int = 64
+  dtype: Any = None
+  axis_name: str | None = None
+
+  @nn.compact
+  def __call__(
+    self, images: Float[Array, "batch height width channels"], *, train: bool
+  ) -> Float[Array, " batch"]:
+    """Maps pictures in [-1, 1] to logits, float32 at least."""
+    if images.shape[1:3] != (self.resolution, self.resolution):
+      raise ValueError(f"images {images.shape} do not match resolution={self.resolution}")
+    convolution = partial(
+      layers.Conv, kernel_size=(4, 4), use_bias=False, kernel_init=_weights, dtype=self.dtype
+    )
+    norm = partial(_norm, train, self.axis_name, self.dtype)
+    x = convolution(self.width, strides=(2, 2))(images)
+    x = nn.leaky_relu(x, 0.2)
+    for stage in range(1, _stages(self.resolution)):
+      x = convolution(self.width << stage, strides=(2, 2))(x)
+      x = nn.leaky_relu(norm()(x), 0.2)
+    x = convolution(1, padding="VALID")(x)
+    return x[:, 0, 0, 0].astype(jnp.promote_types(x.dtype, jnp.float32))

@@ -1,0 +1,207 @@
+"""What a run is told, how it is kept in the workdir, and what may change between two starts."""
+
+import argparse
+import dataclasses
+import json
+import os
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, TypeVar
+
+import jax.numpy as jnp
+import tyro
+
+from jaxgan.types import ImageSpec
+
+__all__ = ["Config", "Record", "RunError", "check_same_game", "parse"]
+
+
+class RunError(Exception):
+  """A run cannot go on; the message says why and what to do."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+  """What every experiment can be told."""
+
+  workdir: str = tyro.MISSING
+  """Folder of the run: config, logs, samples, checkpoints. The same command resumes from it."""
+  preset: Literal["quick", "measured", "paper"] = "quick"
+  """Base that the other flags override. quick: embedded digits; measured: the run behind a figure
+  in the README; paper: the paper's own configuration."""
+  dataset: str = "digits"
+  """`digits` (embedded), a TFDS name, or a path: a folder of pictures, an .npz, an IDX file."""
+  split: str = "train"
+  """Split of the data set, as TFDS writes it: `train`, `train[:1000]`, `train+test`."""
+  data_dir: str | None = None
+  """Where TFDS keeps its data sets; TFDS's own default if not given."""
+  resolution: int = 32
+  """Height and width in pixels to which pictures are cropped and resized."""
+  limit: int | None = None
+  """Train on the first N pictures only."""
+  flip: bool = False
+  """Mirror pictures at random, left to right."""
+  batch_size: int = 64
+  """Pictures in a batch, over all devices together."""
+  steps: int = 2000
+  """Generator updates. A larger number extends a finished run."""
+  seed: int = 0
+  """Of weights, latents and the order of the pictures."""
+  learning_rate: float = 2e-4
+  """Step size of both optimisers."""
+  width: int = 32
+  """Features of the widest-resolution stage; the others follow from it."""
+  ema_decay: float = 0.999
+  """Decay of the generator's moving average, per update; samples are drawn from the average."""
+  dtype: Literal["float32", "bfloat16"] = "float32"
+  """Of the networks' computation; parameters, losses and pictures stay float32."""
+  log_every: int = 50
+  """Steps between two lines of the log."""
+  sample_every: int = 250
+  """Steps between two sample grids."""
+  checkpoint_every: int = 500
+  """Steps between two checkpoints. The latest two and the best are kept."""
+  cache_dir: str | None = None
+  """Where decoded pictures are kept; by default jaxgan/data in the user's cache folder."""
+  cache_limit: float = 8.0
+  """Most gigabytes of decoded pictures to keep there; larger sets are streamed."""
+  workers: int = 0
+  """Processes that decode streamed pictures; 0 uses threads."""
+  override: bool = False
+  """Go on in a workdir whose run was started with another config."""
+
+  def __post_init__(self) -> None:
+    """Refuses values that no run can have."""
+    positive = "batch_size steps width log_every sample_every checkpoint_every learning_rate"
+    for name in positive.split():
+      if getattr(self, name) <= 0:
+        raise RunError(f"{_flag(name)}={getattr(self, name)} must be positive")
+    if not 0.0 <= self.ema_decay < 1.0:
+      raise RunError(f"--ema-decay={self.ema_decay} must be in [0, 1)")
+
+  @property
+  def jax_dtype(self) -> Any:
+    """The dtype of computation for layers; None leaves it to their inputs."""
+    return jnp.bfloat16 if self.dtype == "bfloat16" else None
+
+
+# What may differ between two starts of one run: it does not change the game that is played.
+_FREE = frozenset(
+  {
+    "workdir",
+    "preset",
+    "data_dir",
+    "steps",
+    "log_every",
+    "sample_every",
+    "checkpoint_every",
+    "cache_dir",
+    "cache_limit",
+    "workers",
+    "override",
+  }
+)
+
+ConfigT = TypeVar("ConfigT", bound=Config)
+Presets = Mapping[str, Mapping[str, Any]]
+
+
+def parse(
+  config_type: type[ConfigT], presets: Presets, argv: Sequence[str] | None = None
+) -> ConfigT:
+  """Reads a config from the command line: the preset's values, overridden by the flags.
+
+  Args:
+    config_type: the experiment's dataclass.
+    presets: name of a preset to the fields that it sets.
+    argv: arguments, by default the program's.
+
+  Returns:
+    The config. A flag that is unknown or malformed ends the program with a message.
+
+  Raises:
+    RunError: a value is out of range.
+  """
+  first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+  first.add_argument("--preset", default=config_type.preset)
+  preset = first.parse_known_args(argv)[0].preset
+  # An unknown preset is left to tyro, which reports it like any other malformed flag.
+  base = config_type(preset=preset, **presets[preset]) if preset in presets else config_type()
+  return tyro.cli(config_type, default=base, args=argv)
+
+
+@dataclasses.dataclass(frozen=True)
+class Record:
+  """What the workdir keeps of a run besides its state: enough to rebuild the networks.
+
+  Attributes:
+    experiment: importable module of the experiment, such as `experiments.dcgan`.
+    config: the config's fields.
+    spec: shape and classes of the pictures.
+    environment: versions and devices of the latest start, for the reader.
+  """
+
+  experiment: str
+  config: dict[str, Any]
+  spec: ImageSpec
+  environment: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+  def save(self, workdir: str | os.PathLike[str]) -> None:
+    """Writes `config.json`; the file appears whole or not at all."""
+    path = _path(workdir)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(".tmp")
+    content = dataclasses.asdict(self) | {"spec": self.spec._asdict()}
+    temporary.write_text(json.dumps(content, indent=2) + "\n")
+    os.replace(temporary, path)
+
+  @classmethod
+  def load(cls, workdir: str | os.PathLike[str]) -> "Record | None":
+    """Reads `config.json`, None where there is none."""
+    path = _path(workdir)
+    if not path.exists():
+      return None
+    try:
+      content = json.loads(path.read_text())
+      spec = content.pop("spec")
+      shape, classes = tuple(spec["shape"]), tuple(spec["classes"])
+      return cls(**{**content, "spec": ImageSpec(shape, classes)})
+    except (ValueError, KeyError, TypeError) as error:
+      raise RunError(
+        f"{path} is damaged ({error}); delete it and start with the flags of the run"
+      ) from error
+
+
+def check_same_game(previous: Record, config: Config, experiment: str) -> None:
+  """Refuses to go on in a workdir whose run plays another game.
+
+  Raises:
+    RunError: the experiment differs, or the config in a field that changes the game and
+      `--override` is not given. The message lists the fields.
+  """
+  if previous.experiment != experiment:
+    raise RunError(
+      f"--workdir={config.workdir} holds a run of {previous.experiment}, not of {experiment}; "
+      "choose another workdir"
+    )
+  current = json.loads(json.dumps(dataclasses.asdict(config)))
+  changed = {
+    name: (previous.config.get(name), value)
+    for name, value in current.items()
+    if name not in _FREE and previous.config.get(name) != value
+  }
+  if changed and not config.override:
+    lines = [f"  {_flag(n)}: was {old}, now {new}" for n, (old, new) in changed.items()]
+    raise RunError(
+      f"--workdir={config.workdir} holds a run with another config:\n"
+      + "\n".join(lines)
+      + "\ngive the old values, choose another workdir, or go on with the new ones by --override"
+    )
+
+
+def _path(workdir: str | os.PathLike[str]) -> pathlib.Path:
+  return pathlib.Path(workdir) / "config.json"
+
+
+def _flag(name: str) -> str:
+  return "--" + name.replace("_", "-")

@@ -1,0 +1,185 @@
+"""What a run tells: a progress bar, `metrics.jsonl`, TensorBoard."""
+
+import collections
+import contextlib
+import json
+import math
+import os
+import pathlib
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+
+import jax
+import numpy as np
+from tqdm import tqdm
+
+from jaxgan.run.config import RunError
+from jaxgan.types import Metrics
+
+__all__ = ["Log", "Progress", "Window"]
+
+# The five figures that people watch, as the bar shows them.
+_SHOWN = ("loss_D", "loss_G", "D_x", "D_G_z1", "D_G_z2")
+
+
+_IN_FLIGHT = 2  # steps handed to the device ahead of the one that is waited for
+
+
+class Log:
+  """Writes scalars and pictures to `metrics.jsonl` and `tensorboard/`; a context manager.
+
+  Lines after `step`, left by a run that died behind its last checkpoint, are dropped: they are
+  about to be written again.
+  """
+
+  def __init__(self, workdir: str | os.PathLike[str], step: int) -> None:
+    self._path = pathlib.Path(workdir) / "metrics.jsonl"
+    _truncate(self._path, step)
+    self._file = self._path.open("a")
+    # TensorFlow comes with this import: late, so that what fails early fails fast, and quietly.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
+    from clu import metric_writers
+
+    folder = str(pathlib.Path(workdir) / "tensorboard")
+    self._writer = metric_writers.AsyncMultiWriter([metric_writers.SummaryWriter(folder)])
+
+  def __enter__(self) -> "Log":
+    return self
+
+  def __exit__(self, *_: object) -> None:
+    self._writer.close()
+    self._file.close()
+
+  def scalars(self, step: int, values: Mapping[str, float]) -> None:
+    """Writes one line."""
+    self._file.write(json.dumps({"step": step, **values}) + "\n")
+    self._file.flush()
+    self._writer.write_scalars(step, dict(values))
+
+  def image(self, step: int, name: str, image: np.ndarray) -> None:
+    """Writes a uint8 picture `[h, w, c]`."""
+    self._writer.write_images(step, {name: image[None]})
+
+  def hyperparameters(self, values: Mapping[str, object]) -> None:
+    """Writes the config for TensorBoard's HParams page."""
+    kept = {k: v if isinstance(v, int | float | str) else str(v) for k, v in values.items()}
+    self._writer.write_hparams(kept)
+
+  def flush(self) -> None:
+    """Waits until TensorBoard's part is on disk."""
+    self._writer.flush()
+
+
+def _truncate(path: pathlib.Path, step: int) -> None:
+  if not path.exists():
+    return
+  kept = []
+  for line in path.read_text().splitlines():
+    try:
+      if json.loads(line)["step"] <= step:
+        kept.append(line + "\n")
+    except (ValueError, KeyError):
+      continue  # a line that was cut off by the end of the process
+  temporary = path.with_suffix(".tmp")
+  temporary.write_text("".join(kept))
+  os.replace(temporary, path)
+
+
+class Progress:
+  """A bar with steps/s, images/s, ETA and the five figures; a context manager."""
+
+  def __init__(self, step: int, steps: int, images_per_step: int) -> None:
+    self._images = images_per_step
+    self._bar = tqdm(
+      total=steps,
+      initial=step,
+      unit="step",
+      dynamic_ncols=True,
+      # In a file each refresh is a line of its own.
+      mininterval=0.2 if sys.stderr.isatty() else 15.0,
+    )
+
+  def __enter__(self) -> "Progress":
+    return self
+
+  def __exit__(self, *_: object) -> None:
+    self._bar.close()
+
+  def advance(self) -> None:
+    """Counts one step."""
+    self._bar.update()
+
+  def restart(self) -> None:
+    """Starts the clock of the rate anew."""
+    self._bar.unpause()
+
+  def show(self, values: Mapping[str, float]) -> None:
+    """Shows the figures of a log line."""
+    rate = values.get("steps_per_second", 0.0) * self._images
+    figures = {name: f"{values[name]:.3f}" for name in _SHOWN if name in values}
+    self._bar.set_postfix({"images/s": f"{rate:.0f}", **figures}, refresh=False)
+
+  def say(self, text: str) -> None:
+    """Prints a line above the bar."""
+    self._bar.write(text, file=sys.stderr)
+
+
+class Window:
+  """Metrics and time since the last line of the log; keeps the host from running ahead."""
+
+  def __init__(self, waited: Callable[[], float]) -> None:
+    self._wait_seconds = waited
+    self._pending: list[Metrics] = []
+    self._last: dict[str, float] = {}
+    self.restart()
+
+  def restart(self) -> None:
+    """Starts the clock anew."""
+    self._steps = 0
+    self._clock = time.perf_counter()
+    self._waited = self._wait_seconds()
+
+  @contextlib.contextmanager
+  def paused(self) -> Iterator[None]:
+    """Leaves what happens inside out of the speed."""
+    jax.block_until_ready(self._pending)
+    before = time.perf_counter()
+    yield
+    self._clock += time.perf_counter() - before
+
+  def add(self, step_metrics: Metrics) -> None:
+    """Takes a step's metrics, and waits for an older step to be done."""
+    self._pending.append(step_metrics)
+    self._steps += 1
+    if len(self._pending) > _IN_FLIGHT:
+      jax.block_until_ready(self._pending[-1 - _IN_FLIGHT])
+
+  def means(self, step: int) -> dict[str, float]:
+    """Mean of each metric since the last call, with speed and waiting time."""
+    columns = collections.defaultdict(list)
+    for row in jax.device_get(self._pending):
+      for name, value in row.items():
+        columns[name].append(float(value))
+    seconds = max(time.perf_counter() - self._clock, 1e-9)
+    self._last = {name: math.fsum(values) / len(values) for name, values in columns.items()}
+    self._pending = []
+    self.check(step)
+    values = {**self._last}
+    if self._steps:
+      values["steps_per_second"] = self._steps / seconds
+      waited = self._wait_seconds() - self._waited
+      values["data_wait_ms_per_step"] = 1000.0 * waited / self._steps
+    self.restart()
+    return values
+
+  def check(self, step: int) -> None:
+    """Refuses to go on, or to save, after a figure that is not a number."""
+    rows = [self._last, *jax.device_get(self._pending)]
+    bad = sorted({name for row in rows for name, value in row.items() if not math.isfinite(value)})
+    if bad:
+      raise RunError(
+        f"{', '.join(bad)} not finite by step {step}: the run diverged. Start the same command "
+        "again to go on from the last checkpoint, with --override and a smaller --learning-rate"
+      )

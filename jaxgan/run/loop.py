@@ -1,0 +1,208 @@
+"""The loop around a step: data, log, samples, checkpoints, resume."""
+
+import contextlib
+import pathlib
+import platform
+import shlex
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import flax
+import jax
+
+import jaxgan
+from jaxgan import data, training
+from jaxgan.run.checkpoints import Checkpoints
+from jaxgan.run.config import Config, Presets, Record, RunError, check_same_game, parse
+from jaxgan.run.interruption import Interruption
+from jaxgan.run.judge import Judge
+from jaxgan.run.logs import Log, Progress, Window
+from jaxgan.run.state import start
+from jaxgan.training import Game, System
+from jaxgan.types import ImageSpec
+
+__all__ = ["Build", "friendly_errors", "main", "train"]
+
+Build = Callable[[Any, ImageSpec], System]
+
+
+def main(
+  build: Build, config_type: type[Config], presets: Presets, argv: Sequence[str] | None = None
+) -> None:
+  """Runs an experiment from the command line; errors that a person can mend end it with a line.
+
+  Args:
+    build: from config and shape of the pictures to the system.
+    config_type: the experiment's dataclass.
+    presets: name of a preset to the fields that it sets.
+    argv: arguments, by default the program's.
+  """
+  with friendly_errors():
+    sys.exit(train(build, parse(config_type, presets, argv)))
+
+
+@contextlib.contextmanager
+def friendly_errors() -> Iterator[None]:
+  """Ends the program with the message of a `RunError` or `DataError` and no trace."""
+  try:
+    yield
+  except (RunError, data.DataError) as error:
+    print(f"error: {error}", file=sys.stderr)
+    sys.exit(2)
+
+
+def train(build: Build, config: Config) -> int:
+  """Trains, from the newest checkpoint in the workdir if there is one.
+
+  Args:
+    build: from config and shape of the pictures to the system.
+    config: what the run was told.
+
+  Returns:
+    0 at the end of the run, 128 plus the signal's number if one stopped it.
+
+  Raises:
+    RunError: the workdir holds another run, the batch does not divide, or a loss is not finite.
+    DataError: the data set cannot be read.
+  """
+  experiment = _experiment(build)
+  previous = Record.load(config.workdir)
+  if previous is not None:
+    check_same_game(previous, config, experiment)
+  mesh = training.data_mesh()
+  if config.batch_size % mesh.size:
+    raise RunError(
+      f"--batch-size={config.batch_size} must be divisible by the number of devices, {mesh.size}"
+    )
+
+  dataset = data.load(
+    config.dataset,
+    resolution=config.resolution,
+    split=config.split,
+    data_dir=config.data_dir,
+    limit=config.limit,
+    cache_dir=config.cache_dir,
+    cache_limit=int(config.cache_limit * 1e9),
+  )
+  spec = ImageSpec(dataset.shape, dataset.classes)
+  if previous is not None and previous.spec != spec:
+    raise RunError(
+      f"--dataset={config.dataset} has pictures {spec}, but the run in {config.workdir} was "
+      f"trained on {previous.spec}; choose another workdir"
+    )
+  system = build(config, spec)
+
+  with contextlib.ExitStack() as stack:
+    interruption = stack.enter_context(Interruption())
+    checkpoints = stack.enter_context(Checkpoints(config.workdir))
+    game = start(system, config, mesh, checkpoints)
+    # Only now, so that a config whose networks do not fit the checkpoint leaves the old record.
+    Record(experiment, _as_dict(config), spec, _environment(mesh)).save(config.workdir)
+    step = int(game.step)
+    if step >= config.steps:
+      print(f"{config.workdir} is at step {step}; extend it with a larger --steps", file=sys.stderr)
+      return 0
+    _describe(game, dataset, step, config, mesh)
+
+    log = stack.enter_context(Log(config.workdir, step))
+    log.hyperparameters(_as_dict(config))
+    judge = Judge(system, config, dataset, log)
+    batches = stack.enter_context(
+      data.Batches(
+        dataset,
+        batch_size=config.batch_size,
+        groups=system.d_steps,
+        seed=config.seed,
+        flip=config.flip,
+        sharding=training.batch_sharding(mesh),
+        workers=config.workers,
+      )
+    )
+    images_per_step = config.batch_size * system.d_steps
+    progress = stack.enter_context(Progress(step, config.steps, images_per_step))
+    run_step = training.data_parallel(system.step, mesh)
+    window = Window(lambda: batches.wait_seconds)
+    started = time.perf_counter()
+
+    for batch in batches.starting_at(step):
+      game, step_metrics = run_step(game, batch)
+      window.add(step_metrics)
+      if started:
+        jax.block_until_ready(step_metrics)
+        progress.say(f"first step after {time.perf_counter() - started:.1f} s of compilation")
+        window.restart()
+        progress.restart()
+        started = 0.0
+      step += 1
+      progress.advance()
+
+      last = step == config.steps
+      if last or step % config.log_every == 0:
+        values = window.means(step)
+        log.scalars(step, values)
+        progress.show(values)
+      stopping = interruption.signal is not None
+      if last or step % config.sample_every == 0:
+        with window.paused():
+          judge.draw(game)
+      if last or stopping or step % config.checkpoint_every == 0:
+        with window.paused():
+          window.check(step)
+          checkpoints.save(game, judge.score(game))
+      if last or stopping:
+        break
+    log.flush()
+
+  if interruption.signal is not None and step < config.steps:
+    command = shlex.join([_command(), "-m", experiment, *sys.argv[1:]])
+    print(f"stopped and saved at step {step}; go on with: {command}", file=sys.stderr)
+    return 128 + int(interruption.signal)
+  print(
+    f"done: {step} steps, samples in {pathlib.Path(config.workdir) / 'samples'}, more by: "
+    f"{_command()} -m experiments.sample --workdir={shlex.quote(config.workdir)}",
+    file=sys.stderr,
+  )
+  return 0
+
+
+def _describe(
+  game: Game, dataset: data.Dataset, step: int, config: Config, mesh: jax.sharding.Mesh
+) -> None:
+  def millions(tree: Any) -> str:
+    return f"{sum(x.size for x in jax.tree.leaves(tree)) / 1e6:.2f} M"
+
+  kind = mesh.devices.flat[0].device_kind
+  print(
+    f"{dataset.name}: {len(dataset)} pictures {dataset.shape}\n"
+    f"generator {millions(game.generator.params)}, discriminator "
+    f"{millions(game.discriminator.params)} parameters; {mesh.size} x {kind}\n"
+    f"step {step} of {config.steps}, in {config.workdir}",
+    file=sys.stderr,
+  )
+
+
+def _environment(mesh: jax.sharding.Mesh) -> dict[str, Any]:
+  return {
+    "jaxgan": jaxgan.__version__,
+    "jax": jax.__version__,
+    "flax": flax.__version__,
+    "python": platform.python_version(),
+    "devices": f"{mesh.size} x {mesh.devices.flat[0].device_kind}",
+  }
+
+
+def _as_dict(config: Config) -> dict[str, Any]:
+  return {name: getattr(config, name) for name in config.__dataclass_fields__}
+
+
+def _experiment(build: Build) -> str:
+  """Importable name of the module that holds `build`, also if it runs as the main program."""
+  if build.__module__ == "__main__":
+    return sys.modules["__main__"].__spec__.name
+  return build.__module__
+
+
+def _command() -> str:
+  return pathlib.Path(sys.executable).name

@@ -1,0 +1,56 @@
+"""The state of a run: made, or read back from its workdir."""
+
+import importlib
+from typing import NamedTuple
+
+import jax
+
+from jaxgan import training
+from jaxgan.run.checkpoints import Checkpoints, Which
+from jaxgan.run.config import Config, Record, RunError
+from jaxgan.training import Game, System
+
+__all__ = ["Restored", "restore", "start"]
+
+
+def start(system: System, config: Config, mesh: jax.sharding.Mesh, saved: Checkpoints) -> Game:
+  """The newest checkpoint, or a new game if there is none; replicated over the mesh."""
+  if saved.latest is not None:
+    return saved.restore(_abstract(system, mesh))
+  init = jax.jit(system.init, out_shardings=training.replicated(mesh))
+  return init(jax.random.key(config.seed))
+
+
+def _abstract(system: System, mesh: jax.sharding.Mesh) -> Game:
+  sharding = training.replicated(mesh)
+  shapes = jax.eval_shape(system.init, jax.random.key(0))
+  return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), shapes)
+
+
+class Restored(NamedTuple):
+  """A run read back from its workdir."""
+
+  record: Record
+  system: System
+  game: Game
+
+
+def restore(workdir: str, checkpoint: Which = "latest") -> Restored:
+  """Rebuilds the networks of a run and reads a checkpoint; needs neither data nor flags.
+
+  Args:
+    workdir: folder of the run.
+    checkpoint: a step, `"latest"` or `"best"`.
+
+  Raises:
+    RunError: there is no run, or no such checkpoint.
+  """
+  record = Record.load(workdir)
+  if record is None:
+    raise RunError(f"--workdir={workdir} holds no run: there is no config.json in it")
+  module = importlib.import_module(record.experiment)
+  system = module.build(module.Config(**record.config), record.spec)
+  mesh = training.data_mesh(jax.local_devices()[:1])
+  with Checkpoints(workdir) as checkpoints:
+    game = checkpoints.restore(_abstract(system, mesh), checkpoint)
+  return Restored(record, system, game)

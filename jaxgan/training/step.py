@@ -1,0 +1,167 @@
+"""The training step of a game: the only place with gradients, optimisers and averages."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from jaxgan.training import games
+from jaxgan.training.state import Game, Player
+from jaxgan.types import Array, Batch, Key, Metrics, PyTree
+
+__all__ = ["Aux", "Forward", "Objective", "Step", "make_train_step"]
+
+
+class Aux(NamedTuple):
+  """What an objective returns beside its loss.
+
+  Attributes:
+    variables: collections of the player that it has rewritten, `{}` for none.
+    metrics: scalars to log.
+    extra: entries of `Game.extra` that it has rewritten; equal on all devices.
+  """
+
+  variables: Mapping[str, PyTree] = {}
+  metrics: Mapping[str, Array] = {}
+  extra: Mapping[str, PyTree] = {}
+
+
+Objective = Callable[[PyTree, Game, Batch, Key], tuple[Array, Any]]
+Forward = Callable[[PyTree, Game, Batch, Key], tuple[Batch, Any]]
+Step = Callable[[Game, Batch], tuple[Game, Metrics]]
+
+
+def make_train_step(
+  d_objective: Objective,
+  g_objective: Objective,
+  *,
+  forward: Forward | None = None,
+  d_steps: int = 1,
+  g_steps: int = 1,
+  play: games.Play = games.alternating,
+  ema_decay: float = 0.999,
+  axis_name: str | None = None,
+) -> Step:
+  """Builds the step `(game, batch) -> (game, metrics)`.
+
+  Args:
+    d_objective: discriminator's objective, `(params, game, batch, key) -> (loss, Aux)`; `params`
+      are the ones being differentiated, `game` is the whole state.
+    g_objective: the generator's, in the same form.
+    forward: the part of both objectives that depends on the generator alone,
+      `(g_params, game, batch, key) -> (entries, Aux)`. Where `play` has both players judge the same
+      fakes, it runs once, the objectives find its entries in their batch, and the generator's
+      gradient flows back through it. (Compilers merge two such passes by luck, and never across
+      the collectives of a batch norm.) None if the generator's step draws fakes of its own.
+    d_steps: discriminator updates a step, each with a batch of its own.
+    g_steps: generator updates a step.
+    play: how the two gradients become updates; see `jaxgan.training.games`.
+    ema_decay: decay of a player's moving average per update, if it keeps one. It ramps up as
+      `min(ema_decay, (1 + t) / (10 + t))` over the updates t, so that early averages forget the
+      initial weights.
+    axis_name: the mapped axis over which the batch is split, if any.
+
+  Returns:
+    A pure function. Its batch has leading axes `[d_steps, B, ...]`; the generator's objective sees
+    the last of the `d_steps` batches. Metrics are averaged over the devices.
+
+  Raises:
+    ValueError: a count or the decay is out of range.
+  """
+  if d_steps < 1 or g_steps < 1:
+    raise ValueError(f"d_steps={d_steps} and g_steps={g_steps} must be at least 1")
+  if not 0.0 <= ema_decay < 1.0:
+    raise ValueError(f"ema_decay={ema_decay} must be in [0, 1)")
+
+  objectives = {"discriminator": d_objective, "generator": g_objective}
+
+  def run_forward(game: Game, batch: Batch, key: Key) -> games.Fakes | None:
+    if forward is None:
+      return None
+    varying = _varying(game, axis_name)
+
+    def entries_of(params: PyTree) -> tuple[Batch, Aux]:
+      entries, aux = forward(params, varying, batch, key)
+      return entries, Aux(*aux)
+
+    entries, pull, aux = jax.vjp(entries_of, varying.generator.params, has_aux=True)
+    return games.Fakes(entries, pull, aux)
+
+  def gradient(
+    role: str, game: Game, batch: Batch, key: Key, fakes: games.Fakes | None = None
+  ) -> tuple[PyTree, Aux]:
+    varying = _varying(game, axis_name)
+    params = getattr(varying, role).params
+    entries = {} if fakes is None else fakes.entries
+
+    def objective(params: PyTree, entries: Batch) -> tuple[Array, Aux]:
+      value, aux = objectives[role](params, varying, {**batch, **entries}, key)
+      return value, Aux(*aux)
+
+    if fakes is None or role == "discriminator":
+      grads, aux = jax.grad(objective, has_aux=True)(params, entries)
+    else:
+      (grads, cotangent), aux = jax.grad(objective, (0, 1), has_aux=True)(params, entries)
+      (through,) = fakes.pull(cotangent)
+      grads = jax.tree.map(jnp.add, grads, through)
+      aux = Aux(
+        {**fakes.aux.variables, **aux.variables},
+        {**fakes.aux.metrics, **aux.metrics},
+        {**fakes.aux.extra, **aux.extra},
+      )
+    return _mean(grads, axis_name), aux
+
+  def update(role: str, game: Game, grads: PyTree, aux: Aux) -> Game:
+    player: Player = getattr(game, role).apply_gradients(grads=grads)
+    player = player.replace(collections={**player.collections, **aux.variables})
+    if player.average is not None:
+      player = player.replace(average=_averaged(player, ema_decay))
+    return game.replace(**{role: player}, extra={**game.extra, **aux.extra})
+
+  def step(game: Game, batch: Batch) -> tuple[Game, Metrics]:
+    for name, value in batch.items():
+      if value.shape[:1] != (d_steps,):
+        raise ValueError(
+          f"batch[{name!r}] has shape {value.shape}; its first axis must be d_steps={d_steps}"
+        )
+    key = jax.random.fold_in(game.key, game.step)
+    moves = games.Moves(run_forward, gradient, update, d_steps, g_steps)
+    game, metrics = play(moves, game, batch, key)
+    return game.replace(step=game.step + 1), _mean(dict(metrics), axis_name)
+
+  return step
+
+
+def _varying(game: Game, axis_name: str | None) -> Game:
+  """The same game with parameters that differ, as far as types tell, between the devices.
+
+  Differentiating with respect to such parameters gives each device the gradient of its own mean,
+  so that one `pmean` averages all; otherwise the sum over devices is inserted by differentiation,
+  and a later mean returns N times the gradient.
+  """
+  if axis_name is None:
+    return game
+
+  def cast(x: Array) -> Array:
+    return jax.lax.pcast(x, axis_name, to="varying")
+
+  players = {
+    role: getattr(game, role).replace(params=jax.tree.map(cast, getattr(game, role).params))
+    for role in ("discriminator", "generator")
+  }
+  return game.replace(**players)
+
+
+def _mean(tree: PyTree, axis_name: str | None) -> PyTree:
+  return tree if axis_name is None else jax.lax.pmean(tree, axis_name)
+
+
+def _averaged(player: Player, decay: float) -> PyTree:
+  t = jnp.asarray(player.step, jnp.float32)
+  weight = jnp.minimum(decay, (1.0 + t) / (10.0 + t))
+
+  def mix(old: Array, new: Array) -> Array:
+    return (old + (1.0 - weight) * (new - old)).astype(old.dtype)
+
+  return jax.tree.map(mix, player.average, player.variables)

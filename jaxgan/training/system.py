@@ -1,0 +1,93 @@
+"""A whole GAN as the run loop sees it: how to start, step and sample it."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from jaxgan.training import games
+from jaxgan.training.objectives import Objectives
+from jaxgan.training.sharding import AXIS
+from jaxgan.training.state import Game, Network, new_player
+from jaxgan.training.step import Step, make_train_step
+from jaxgan.types import Array, ImageSpec, Key, PyTree
+
+__all__ = ["System", "system"]
+
+
+class System(NamedTuple):
+  """What an experiment hands to the run loop.
+
+  Attributes:
+    init: key to the game at step 0.
+    step: `(game, batch) -> (game, metrics)`, to be wrapped by `data_parallel`.
+    latents: `(key, n) -> [n, ...]`, the latents of n samples.
+    generate: `(variables, latents) -> images [n, H, W, C]` in [-1, 1], in evaluation mode.
+    d_steps: real batches that a step consumes.
+  """
+
+  init: Callable[[Key], Game]
+  step: Step
+  latents: Callable[..., Array]
+  generate: Callable[[PyTree, Array], Array]
+  d_steps: int
+
+
+def system(
+  generator: Network,
+  discriminator: Network,
+  g_optimizer: optax.GradientTransformation,
+  d_optimizer: optax.GradientTransformation,
+  objectives: Objectives,
+  *,
+  latents: Callable[..., Array],
+  spec: ImageSpec,
+  d_steps: int = 1,
+  g_steps: int = 1,
+  play: games.Play = games.alternating,
+  ema_decay: float = 0.999,
+) -> System:
+  """Puts networks, optimisers and objectives together for `jaxgan.run`.
+
+  Args:
+    generator: linen module from latents to pictures, `generator(z, train=...)`.
+    discriminator: linen module from pictures to logits, `discriminator(x, train=...)`.
+    g_optimizer: optax transformation of the generator.
+    d_optimizer: optax transformation of the discriminator.
+    objectives: such as `jaxgan.training.objectives.adversarial(...)`.
+    latents: such as `jaxgan.latents.normal(100)`.
+    spec: shape of the pictures.
+    d_steps: discriminator updates a step.
+    g_steps: generator updates a step.
+    play: how gradients become updates, see `jaxgan.training.games`.
+    ema_decay: decay of the generator's moving average per update.
+
+  Returns:
+    The system; its step expects the mapped axis `AXIS`.
+  """
+
+  def init(key: Key) -> Game:
+    run_key, d_key, g_key, z_key = jax.random.split(key, 4)
+    images = jnp.zeros((1, *spec.shape))
+    return Game.new(
+      run_key,
+      new_player(discriminator, d_optimizer, d_key, images),
+      new_player(generator, g_optimizer, g_key, latents(z_key, 1), average=True),
+    )
+
+  def generate(variables: PyTree, z: Array) -> Array:
+    return generator.apply(variables, z, train=False)
+
+  step = make_train_step(
+    objectives.discriminator,
+    objectives.generator,
+    forward=objectives.forward,
+    d_steps=d_steps,
+    g_steps=g_steps,
+    play=play,
+    ema_decay=ema_decay,
+    axis_name=AXIS,
+  )
+  return System(init, step, latents, generate, d_steps)

@@ -1,0 +1,31 @@
+"""One set-up for all tests: eight CPU devices, no accidental broadcasting, real data if named."""
+
+import os
+import pathlib
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("MPLBACKEND", "agg")
+os.environ["XLA_FLAGS"] = (
+  os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
+).strip()
+
+import jax
+import pytest
+
+jax.config.update("jax_numpy_rank_promotion", "raise")
+
+
+@pytest.fixture
+def x64():
+  """Double precision for one test."""
+  with jax.enable_x64(True):
+    yield
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> pathlib.Path:
+  """The folder of real data sets, named by JAXGAN_TEST_DATA."""
+  folder = os.environ.get("JAXGAN_TEST_DATA")
+  if not folder or not pathlib.Path(folder).is_dir():
+    pytest.skip("needs real data sets: set JAXGAN_TEST_DATA to their folder")
+  return pathlib.Path(folder)
