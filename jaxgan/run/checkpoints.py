@@ -101,10 +101,8 @@ class Checkpoints:
 
 def _storable(game: Game) -> Game:
   """Typed keys become their uint32 data, which every version of the format can hold."""
-  key = game.key
-  if isinstance(key, jax.ShapeDtypeStruct):
-    shape = jax.eval_shape(jax.random.key_data, key)
-    data = jax.ShapeDtypeStruct(shape.shape, shape.dtype, sharding=key.sharding)
-  else:
-    data = jax.random.key_data(key)
-  return game.replace(key=data)
+  if not isinstance(game.key, jax.ShapeDtypeStruct):
+    return game.replace(key=jax.random.key_data(game.key))
+  data = jax.eval_shape(jax.random.key_data, game.key)
+  sharding = game.key.sharding
+  return game.replace(key=jax.ShapeDtypeStruct(data.shape, data.dtype, sharding=sharding))

@@ -3,6 +3,7 @@
 import pathlib
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from jaxgan import data, metrics, sampling
@@ -39,8 +40,8 @@ class Judge:
 
   def score(self, game: Game) -> float:
     """Sliced Wasserstein distance of samples to real pictures, on pixels in [-1, 1]."""
-    fake = self._images(game, self._score_latents)
-    real = self._real / np.float32(127.5) - np.float32(1.0)
+    fake = jnp.asarray(self._images(game, self._score_latents))
+    real = jnp.asarray(self._real, jnp.float32) / 127.5 - 1.0
     value = float(metrics.sliced_wasserstein(real, fake, self._direction_key))
     self._log.scalars(int(game.step), {"sliced_wasserstein": value})
     return value

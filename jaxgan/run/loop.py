@@ -199,9 +199,10 @@ def _as_dict(config: Config) -> dict[str, Any]:
 
 def _experiment(build: Build) -> str:
   """Importable name of the module that holds `build`, also if it runs as the main program."""
-  if build.__module__ == "__main__":
-    return sys.modules["__main__"].__spec__.name
-  return build.__module__
+  spec = sys.modules[build.__module__].__spec__
+  if spec is None:
+    raise RunError(f"start {sys.argv[0]} as a module: python -m package.name --workdir=...")
+  return spec.name
 
 
 def _command() -> str:

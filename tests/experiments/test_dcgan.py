@@ -36,6 +36,11 @@ def workdir(tmp_path_factory):
   return folder
 
 
+def picture(path):
+  with Image.open(path) as file:
+    return np.asarray(file)
+
+
 def lines(workdir):
   return [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
 
@@ -46,9 +51,7 @@ def test_a_run_leaves_what_a_person_wants_to_see(workdir):
     "step_000003.png",
     "step_000006.png",
   ]
-  real, first, last = (
-    np.asarray(Image.open(path)) for path in sorted((workdir / "samples").iterdir())
-  )
+  real, first, last = (picture(path) for path in sorted((workdir / "samples").iterdir()))
   assert real.shape == last.shape == (8 * 18 + 2, 8 * 18 + 2)
   assert real.std() > 50
   assert (first != last).any()  # six steps are too few to see more
@@ -127,10 +130,8 @@ def test_samples_as_grid_folder_and_array(workdir, tmp_path):
   assert images.shape == (6, 16, 16, 1)
   assert images.dtype == np.uint8
   for i, image in enumerate(images):
-    np.testing.assert_array_equal(
-      np.asarray(Image.open(tmp_path / f"folder/{i}.png")), image[..., 0]
-    )
-  grid = np.asarray(Image.open(tmp_path / "grid.png"))
+    np.testing.assert_array_equal(picture(tmp_path / f"folder/{i}.png"), image[..., 0])
+  grid = picture(tmp_path / "grid.png")
   np.testing.assert_array_equal(grid[2:18, 2:18], images[0, ..., 0])
 
 
@@ -149,7 +150,7 @@ def test_seed_average_and_checkpoint_change_the_samples(workdir, tmp_path):
 
 def test_a_walk_runs_along_rows(workdir, tmp_path):
   draw(workdir, num=10, interpolate=5, out=str(tmp_path / "walk.png"))
-  assert Image.open(tmp_path / "walk.png").size == (5 * 18 + 2, 2 * 18 + 2)
+  assert picture(tmp_path / "walk.png").shape == (2 * 18 + 2, 5 * 18 + 2)
   with pytest.raises(run.RunError, match="--interpolate=4"):
     draw(workdir, num=10, interpolate=4)
 

@@ -8,9 +8,16 @@ from jax import lax
 from jax.sharding import PartitionSpec
 
 from jaxgan.layers import conv, conv_transpose, kernel_gradient
-from jaxgan.layers.convolution import forms, minimal_filtering
+from jaxgan.layers.convolution import forms, minimal_filtering, xla
+from jaxgan.layers.convolution.geometry import pair, resolve
 
 DIMENSIONS = ("NHWC", "HWIO", "NHWC")
+
+# The arithmetic is under test, not LLVM: a seventh of the compile time.
+jit = functools.partial(
+  jax.jit,
+  compiler_options={"xla_backend_optimization_level": 0, "xla_cpu_use_fusion_emitters": False},
+)
 
 
 def normal(*shape, seed=0, dtype=None):
@@ -77,7 +84,7 @@ def test_value_first_and_second_derivatives(shape):
       dx, dw = jax.grad(loss, (0, 1))(x, w)
       return (dx**2).sum() + (dw**2).sum()
 
-    return jax.jit(
+    return jit(
       lambda x, w: (convolve(x, w), *(jax.grad(f, (0, 1))(x, w) for f in (loss, penalty)))
     )(x, w)
 
@@ -93,9 +100,9 @@ def test_three_adjoints(name):
   y = normal(*reference(x, w, strides, padding).shape, seed=2)
   options = {"strides": strides, "padding": padding}
   trilinear = jnp.vdot(reference(x, w, strides, padding), y)
-  image = conv_transpose(y, w, size=size, **options)
+  image = jit(functools.partial(conv_transpose, size=size, **options))(y, w)
   np.testing.assert_allclose(jnp.vdot(image, x), trilinear, rtol=1e-12)
-  gradient = kernel_gradient(x, y, kernel_size=kernel, **options)
+  gradient = jit(functools.partial(kernel_gradient, kernel_size=kernel, **options))(x, y)
   np.testing.assert_allclose(jnp.vdot(gradient, w), trilinear, rtol=1e-12)
 
 
@@ -104,10 +111,10 @@ def test_three_adjoints(name):
 def test_minimal_filtering(taps):
   z, v = normal(2, 3 + taps[0], 3 + taps[1], 3), normal(*taps, 3, 2, seed=1)
   expected, vjp = jax.vjp(lambda z, v: reference(z, v, 1, "VALID"), z, v)
-  close(minimal_filtering.correlate(z, v), expected)
+  close(jit(minimal_filtering.correlate)(z, v), expected)
   u = normal(*expected.shape, seed=2)
-  actual = minimal_filtering.correlate_adjoint(u, v), minimal_filtering.kernel_adjoint(z, u)
-  close(actual, vjp(u))
+  close(jit(minimal_filtering.correlate_adjoint)(u, v), vjp(u)[0])
+  close(jit(minimal_filtering.kernel_adjoint)(z, u), vjp(u)[1])
 
 
 @pytest.mark.parametrize(("taps", "products"), [(2, 9), (3, 16)])
@@ -132,11 +139,12 @@ def test_float32_error(channels):
 
 def test_bfloat16_accumulates_in_float32():
   x, w = normal(2, 8, 8, 70, dtype="bfloat16"), normal(4, 4, 70, 64, dtype="bfloat16")
-  actual = conv(x, w, strides=2)
+  convolve = functools.partial(conv, strides=2)
+  actual = jit(convolve)(x, w)
   assert actual.dtype == jnp.bfloat16
-  expected = conv(x.astype("float32"), w.astype("float32"), strides=2)
+  expected = jit(convolve)(x.astype("float32"), w.astype("float32"))
   np.testing.assert_array_equal(actual, expected.astype("bfloat16"))
-  gradients = jax.grad(lambda x, w: conv(x, w, strides=2).sum(), (0, 1))(x, w)
+  gradients = jit(jax.grad(lambda x, w: convolve(x, w).sum(), (0, 1)))(x, w)
   assert [g.dtype for g in gradients] == [jnp.bfloat16] * 2
 
 
@@ -151,24 +159,24 @@ def loss(x, w, strides=2):
 @pytest.mark.usefixtures("x64", "minimal")
 def test_vmap():
   x, w = normal(3, 2, 4, 6, 2), normal(3, 4, 4, 2, 3, seed=1)
-  gradient = jax.jit(jax.grad(loss, (0, 1)))
-  expected = [gradient(*pair) for pair in zip(x, w, strict=True)]
-  close(jax.vmap(gradient)(x, w), jax.tree.map(lambda *a: jnp.stack(a), *expected))
-  shared = jax.vmap(gradient, (0, None))(x, w[0])
+  gradient = jax.grad(loss, (0, 1))
+  expected = [jit(gradient)(*pair) for pair in zip(x, w, strict=True)]
+  close(jit(jax.vmap(gradient))(x, w), jax.tree.map(lambda *a: jnp.stack(a), *expected))
+  shared = jit(jax.vmap(gradient, (0, None)))(x, w[0])
   close(shared[1][0], expected[0][1])
 
 
 @pytest.mark.usefixtures("x64", "minimal")
 def test_scan_and_cond():
   x, w = normal(2, 6, 6, 2), normal(3, 3, 2, 3, seed=1)
-  gradient = jax.jit(jax.grad(functools.partial(loss, strides=1), (0, 1)))
-  expected = gradient(x, w)
+  gradient = jax.grad(functools.partial(loss, strides=1), (0, 1))
+  expected = jit(gradient)(x, w)
 
   def body(carry, scale):
     return lax.cond(scale > 1, gradient, lambda x, w: (x, w), x, w), None
 
-  close(jax.jit(lambda: lax.scan(body, (x, w), jnp.array([1.0, 2.0]))[0])(), expected)
-  checkpointed = jax.jit(jax.grad(jax.checkpoint(functools.partial(loss, strides=1)), (0, 1)))
+  close(jit(lambda: lax.scan(body, (x, w), jnp.array([1.0, 2.0]))[0])(), expected)
+  checkpointed = jit(jax.grad(jax.checkpoint(functools.partial(loss, strides=1)), (0, 1)))
   close(checkpointed(x, w), expected)
 
 
@@ -183,17 +191,17 @@ def test_eight_devices(check_vma):
     varying = lax.pcast(w, "data", to="varying") if check_vma else w
     return lax.psum(jax.grad(loss, 1)(x, varying), "data")
 
-  expected = jax.jit(jax.grad(loss, 1))(x, w)
+  expected = jit(jax.grad(loss, 1))(x, w)
   sharded = jax.shard_map(
     step, mesh=mesh, in_specs=(data, replicated), out_specs=replicated, check_vma=check_vma
   )
-  close(jax.jit(sharded)(x, w), expected)
+  close(jit(sharded)(x, w), expected)
 
   if check_vma:  # an uncast kernel: the gradient is summed over devices by itself
     uncast = jax.shard_map(
       jax.grad(loss, 1), mesh=mesh, in_specs=(data, replicated), out_specs=replicated
     )
-    close(jax.jit(uncast)(x, w), expected)
+    close(jit(uncast)(x, w), expected)
 
 
 def convolutions(text):
@@ -221,23 +229,30 @@ def test_export_for_accelerators(strides):
   assert any(contracts and max(dilation) > 1 for dilation, contracts in convolutions(text))
 
 
+@pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
 @pytest.mark.usefixtures("x64")
-def test_accelerator_forms():
+def test_accelerator_forms(shape):
   """What runs off the CPU, run on it."""
-  from jaxgan.layers.convolution import xla
-  from jaxgan.layers.convolution.geometry import resolve
+  size, kernel, strides, padding, (c, o) = shape
+  geometry = resolve(size, kernel, pair("strides", strides), padding)
+  x, w, y = (
+    normal(2, *size, c),
+    normal(*kernel, c, o, seed=1),
+    normal(2, *geometry.output, o, seed=2),
+  )
 
-  for size, kernel, strides, padding, (c, o) in SHAPES.values():
-    strides = (strides, strides) if isinstance(strides, int) else strides
-    geometry = resolve(size, kernel, strides, padding)
-    x, w, y = (
-      normal(2, *size, c),
-      normal(*kernel, c, o, seed=1),
-      normal(2, *geometry.output, o, seed=2),
+  def theirs(x, w, y):
+    value, vjp = jax.vjp(lambda x, w: reference(x, w, strides, padding), x, w)
+    return value, *vjp(y)
+
+  def ours(x, w, y):
+    return (
+      xla.conv(geometry, x, w),
+      xla.conv_transpose(geometry, y, w),
+      xla.kernel_gradient(geometry, x, y),
     )
-    expected, vjp = jax.vjp(lambda x, w: reference(x, w, strides, padding), x, w)  # noqa: B023
-    actual = xla.conv_transpose(geometry, y, w), xla.kernel_gradient(geometry, x, y)
-    close((xla.conv(geometry, x, w), *actual), (expected, *vjp(y)))
+
+  close(jit(ours)(x, w, y), jit(theirs)(x, w, y))
 
 
 @pytest.mark.parametrize(

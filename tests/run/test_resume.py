@@ -32,7 +32,8 @@ FLAGS = [
 
 def launch(workdir, errors):
   command = [sys.executable, "-m", "experiments.dcgan", f"--workdir={workdir}", *FLAGS]
-  return subprocess.Popen(command, stderr=errors.open("w"), env=dict(os.environ))
+  with errors.open("w") as file:
+    return subprocess.Popen(command, stderr=file, env=dict(os.environ))
 
 
 def wait_for(process, errors, condition):
@@ -78,6 +79,7 @@ def test_kill_and_interruption_change_nothing(tmp_path):
   expected, got = leaves(whole), leaves(disturbed)
   assert expected.keys() == got.keys()
   assert [name for name in expected if not np.array_equal(expected[name], got[name])] == []
-  logged = [json.loads(line)["step"] for line in (disturbed / "metrics.jsonl").open()]
+  lines = (disturbed / "metrics.jsonl").read_text().splitlines()
+  logged = [json.loads(line)["step"] for line in lines]
   assert logged == sorted(logged)
   assert set(range(10, STEPS + 1, 10)) <= set(logged)
