@@ -1,19 +1,29 @@
-"""Objectives of the two players, composed from a loss and a source of latents."""
+"""Objectives of the two players, composed from a loss, latents, penalties and an augmentation."""
 
-from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from jaxgan.training.state import Game, Player
 from jaxgan.training.step import Aux, Forward, Objective
-from jaxgan.types import AdversarialLoss, Array, Batch, Key, PyTree
+from jaxgan.types import AdversarialLoss, Array, Batch, Critic, Key, PyTree
 
-__all__ = ["Objectives", "adversarial"]
+__all__ = ["Objectives", "Penalty", "Regularizer", "adversarial"]
 
 
-_LATENTS = 0  # each use of an objective's key folds in a number of its own
+Penalty = Callable[[Critic, Batch, Key, Game], Array]
+Regularizer = Callable[[PyTree], Array]
+
+# Each use of an objective's key folds in a number of its own; penalties count on from theirs.
+_LATENTS = 0
+_AUGMENT_REAL = 1
+_AUGMENT_FAKE = 2
+_AUGMENT_G_FAKE = 3
+_AUGMENT_G_REAL = 4
+_AUGMENT_PENALTY = 5
+_PENALTIES = 6
 
 
 class Objectives(NamedTuple):
@@ -28,6 +38,10 @@ def adversarial(
   loss: AdversarialLoss,
   latents: Callable[..., Array],
   *,
+  penalties: Sequence[Penalty] = (),
+  d_regularizers: Sequence[Regularizer] = (),
+  g_regularizers: Sequence[Regularizer] = (),
+  augment: Callable[..., Array] | None = None,
   score: Callable[[Array], Array] = jax.nn.sigmoid,
   axis_name: str | None = None,
 ) -> Objectives:
@@ -40,30 +54,79 @@ def adversarial(
   Args:
     loss: a pair from `jaxgan.losses`.
     latents: `latents(key, n, axis_name=...) -> [n, ...]`, such as `jaxgan.latents.normal(100)`.
+    penalties: terms of D's loss, `penalty(critic, batch, key, game)` with the weight inside, per
+      example or scalar. `critic` maps pictures to logits, augmentation included; `batch` holds the
+      real `"image"` and the `"fake"`, neither augmented.
+    d_regularizers: terms of D's loss, `regularizer(params)`, scalar, with the weight inside.
+    g_regularizers: the generator's.
+    augment: `augment(images, key, axis_name=...) -> images`, put before D wherever D looks (Zhao et
+      al. 2020, arXiv 2006.10738); see `jaxgan.augment`.
     score: turns logits into the logged D(x) and D(G(z)).
     axis_name: the mapped axis over which the batch is split, if any.
 
   Returns:
     `(discriminator, generator, forward)` for `make_train_step`. They log `loss_D`, `D_x` and
-    `D_G_z1` (D before its update), `loss_G` and `D_G_z2` (D after it).
+    `D_G_z1` (D before its update), `loss_G` and `D_G_z2` (D after it); with penalties `penalty`,
+    and `loss_D` is the adversarial part alone.
+
+  Raises:
+    ValueError: while the step is traced: a penalty takes the critic's gradient in its input, but
+      the discriminator keeps batch statistics, so that its examples mix.
+
+  WGAN-GP, with the paper's weight of 10:
+
+  >>> from jaxgan import latents, losses, penalties
+  >>> parts = adversarial(
+  ...   losses.wasserstein(),
+  ...   latents.normal(128),
+  ...   penalties=[
+  ...     lambda critic, batch, key, game: (
+  ...       10.0 * penalties.gradient_penalty(critic, batch["image"], batch["fake"], key)
+  ...     )
+  ...   ],
+  ...   score=lambda logits: logits,
+  ... )
   """
+
+  def seen(images: Array, key: Key, use: int) -> Array:
+    if augment is None:
+      return images
+    return augment(images, jax.random.fold_in(key, use), axis_name=axis_name)
 
   def forward(params: PyTree, game: Game, batch: Batch, key: Key) -> tuple[Batch, Aux]:
     z = latents(jax.random.fold_in(key, _LATENTS), batch["image"].shape[0], axis_name=axis_name)
     fake, written = _apply(game.generator, params, z)
     return {"fake": fake}, Aux(written)
 
+  def penalty(params: PyTree, game: Game, batch: Batch, key: Key) -> Array:
+    def critic(images: Array) -> Array:
+      if "batch_stats" in game.discriminator.collections:
+        images = _refuse_gradient(images)
+      return _apply(game.discriminator, params, seen(images, key, _AUGMENT_PENALTY))[0]
+
+    terms = [
+      term(critic, batch, jax.random.fold_in(key, _PENALTIES + i), game).mean()
+      for i, term in enumerate(penalties)
+    ]
+    return jnp.asarray(sum(terms))
+
   def d_objective(params: PyTree, game: Game, batch: Batch, key: Key) -> tuple[Array, Aux]:
     if "fake" not in batch:
       batch = {**batch, **forward(game.generator.params, game, batch, key)[0]}
-    real_logits, written = _apply(game.discriminator, params, batch["image"])
-    fake_logits, _ = _apply(game.discriminator, params, batch["fake"])
+    real_logits, written = _apply(
+      game.discriminator, params, seen(batch["image"], key, _AUGMENT_REAL)
+    )
+    fake_logits, _ = _apply(game.discriminator, params, seen(batch["fake"], key, _AUGMENT_FAKE))
     value = loss.discriminator(real_logits, fake_logits).mean()
     metrics = {
       "loss_D": value,
       "D_x": score(real_logits).mean(),
       "D_G_z1": score(fake_logits).mean(),
     }
+    if penalties:
+      metrics["penalty"] = penalty(params, game, batch, key)
+      value = value + metrics["penalty"]
+    value = value + sum(term(params) for term in d_regularizers)
     return value, Aux(written, metrics)
 
   def g_objective(params: PyTree, game: Game, batch: Batch, key: Key) -> tuple[Array, Aux]:
@@ -71,12 +134,14 @@ def adversarial(
     if "fake" not in batch:
       entries, (written, *_) = forward(params, game, batch, key)
       batch = {**batch, **entries}
-    d_params = game.discriminator.params
-    fake_logits, _ = _apply(game.discriminator, d_params, batch["fake"])
+    player = game.discriminator
+    fake_logits, _ = _apply(player, player.params, seen(batch["fake"], key, _AUGMENT_G_FAKE))
     # Compilation removes this pass where the loss does not read it.
-    real_logits, _ = _apply(game.discriminator, d_params, batch["image"])
+    real_logits, _ = _apply(player, player.params, seen(batch["image"], key, _AUGMENT_G_REAL))
     value = loss.generator(real_logits, fake_logits).mean()
-    return value, Aux(written, {"loss_G": value, "D_G_z2": score(fake_logits).mean()})
+    metrics = {"loss_G": value, "D_G_z2": score(fake_logits).mean()}
+    value = value + sum(term(params) for term in g_regularizers)
+    return value, Aux(written, metrics)
 
   return Objectives(d_objective, g_objective, forward)
 
@@ -87,3 +152,19 @@ def _apply(player: Player, params: PyTree, x: Array) -> tuple[Array, PyTree]:
     {"params": params, **player.collections}, x, train=True, mutable=list(player.collections)
   )
   return jnp.asarray(output), written
+
+
+@jax.custom_vjp
+def _refuse_gradient(images: Array) -> Array:
+  """Identity whose gradient cannot be taken; weights behind it are differentiated as ever."""
+  return images
+
+
+def _refuse(*_: Any) -> tuple[Array]:
+  raise ValueError(
+    "a penalty takes the critic's gradient in its input, but the discriminator has batch norm "
+    "(collection 'batch_stats'), which mixes examples: take layer, instance or spectral norm there"
+  )
+
+
+_refuse_gradient.defvjp(lambda images: (images, None), _refuse)

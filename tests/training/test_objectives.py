@@ -1,0 +1,152 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from flax import linen as nn
+
+from jaxgan import latents, losses, penalties, training
+from jaxgan.training import objectives
+
+
+class Shift(nn.Module):
+  @nn.compact
+  def __call__(self, z, *, train):
+    return z + self.param("shift", nn.initializers.ones, (1, 3))
+
+
+class Line(nn.Module):
+  """A linear critic, whose penalties are known in closed form; with or without batch norm."""
+
+  norm: bool = False
+
+  @nn.compact
+  def __call__(self, x, *, train):
+    w = self.param("w", nn.initializers.normal(1.0), (3, 1))
+    x = x @ w
+    if self.norm:
+      x = nn.BatchNorm(not train)(x)
+    return x[:, 0]
+
+
+def start(norm=False):
+  x = jnp.zeros([1, 3])
+  keys = jax.random.split(jax.random.key(0))
+  return training.Game.new(
+    jax.random.key(1),
+    training.new_player(Line(norm), optax.sgd(0.1), keys[0], x),
+    training.new_player(Shift(), optax.sgd(0.1), keys[1], x),
+  )
+
+
+BATCH = {"image": jax.random.normal(jax.random.key(2), (16, 3))}
+KEY = jax.random.key(3)
+
+
+def gradient_penalty(critic, batch, key, game):
+  return 10.0 * penalties.gradient_penalty(critic, batch["image"], batch["fake"], key)
+
+
+def r1(critic, batch, key, game):
+  return 0.5 * penalties.r1(critic, batch["image"])
+
+
+def value(parts, game, role="discriminator", batch=BATCH):
+  params = getattr(game, role).params
+  loss, aux = getattr(parts, role)(params, game, batch, KEY)
+  return float(loss), training.Aux(*aux)
+
+
+def test_loss_penalties_and_regularizers_add_up():
+  game = start()
+  parts = objectives.adversarial(
+    losses.wasserstein(),
+    latents.normal(3),
+    penalties=[gradient_penalty, r1],
+    d_regularizers=[lambda params: 7.0 * (params["w"] ** 2).sum()],
+    g_regularizers=[lambda params: 3.0 * params["shift"].sum()],
+    score=lambda logits: logits,
+  )
+  w = np.asarray(game.discriminator.params["w"])[:, 0]
+  z = latents.normal(3)(jax.random.fold_in(KEY, 0), 16)
+  real, fake = np.asarray(BATCH["image"]) @ w, np.asarray(z + 1.0) @ w
+  square = (w**2).sum()
+  loss, aux = value(parts, game)
+  penalty = 10.0 * (np.sqrt(square) - 1.0) ** 2 + 0.5 * square
+  np.testing.assert_allclose(aux.metrics["loss_D"], fake.mean() - real.mean(), rtol=1e-5)
+  np.testing.assert_allclose(aux.metrics["penalty"], penalty, rtol=1e-5)
+  np.testing.assert_allclose(loss, fake.mean() - real.mean() + penalty + 7.0 * square, rtol=1e-5)
+  np.testing.assert_allclose(aux.metrics["D_x"], real.mean(), rtol=1e-5)
+  loss, aux = value(parts, game, "generator")
+  np.testing.assert_allclose(aux.metrics["loss_G"], -fake.mean(), rtol=1e-5)
+  np.testing.assert_allclose(loss, 9.0 - fake.mean(), rtol=1e-5)
+
+
+def test_given_fakes_are_used_as_they_are():
+  parts = objectives.adversarial(losses.wasserstein(), latents.normal(3))
+  game = start()
+  fake = jnp.full([16, 3], 5.0)
+  w = np.asarray(game.discriminator.params["w"])
+  loss, _ = value(parts, game, "generator", {**BATCH, "fake": fake})
+  np.testing.assert_allclose(loss, -5.0 * w.sum(), rtol=1e-5)
+
+
+@pytest.mark.parametrize("term", [gradient_penalty, r1])
+def test_an_input_gradient_beside_batch_norm_is_refused(term):
+  parts = objectives.adversarial(losses.wasserstein(), latents.normal(3), penalties=[term])
+  with pytest.raises(ValueError, match="mixes examples: take layer"):
+    value(parts, start(norm=True))
+
+
+def test_a_penalty_without_input_gradient_may_stand_beside_batch_norm():
+  def square(critic, batch, key, game):
+    return critic(batch["image"]) ** 2
+
+  parts = objectives.adversarial(losses.wasserstein(), latents.normal(3), penalties=[square])
+  game = start(norm=True)
+  gradient = jax.grad(lambda p: parts.discriminator(p, game, BATCH, KEY)[0])
+  assert np.isfinite(gradient(game.discriminator.params)["w"]).all()
+  _, aux = value(parts, game)
+  np.testing.assert_allclose(aux.metrics["penalty"], 1.0, rtol=1e-3)  # batch norm's output
+
+
+def test_augmentation_stands_before_every_look_of_the_discriminator():
+  """Doubling the pictures doubles a linear critic's logits and its gradient in its input."""
+
+  def double(images, key, *, axis_name=None):
+    return 2.0 * images
+
+  options = dict(penalties=[r1], score=lambda logits: logits)
+  plain = objectives.adversarial(losses.wasserstein(), latents.normal(3), **options)
+  doubled = objectives.adversarial(
+    losses.wasserstein(), latents.normal(3), augment=double, **options
+  )
+  game = start()
+  for role, factors in (
+    ("discriminator", {"loss_D": 2, "D_x": 2, "D_G_z1": 2, "penalty": 4}),
+    ("generator", {"loss_G": 2, "D_G_z2": 2}),
+  ):
+    a, b = (value(parts, game, role)[1].metrics for parts in (plain, doubled))
+    for name, factor in factors.items():
+      np.testing.assert_allclose(factor * a[name], b[name], rtol=1e-5, err_msg=name)
+
+
+def test_every_look_has_a_key_of_its_own():
+  keys = []
+
+  def remember(images, key, *, axis_name=None):
+    keys.append(tuple(np.asarray(jax.random.key_data(key))))
+    return images
+
+  def noise(critic, batch, key, game):
+    keys.append(tuple(np.asarray(jax.random.key_data(key))))
+    return critic(batch["image"])
+
+  parts = objectives.adversarial(
+    losses.wasserstein(), latents.normal(3), augment=remember, penalties=[noise, noise]
+  )
+  value(parts, start())
+  value(parts, start(), "generator")
+  assert len(keys) == 8
+  # The penalties' critics share one augmentation, which both keep fixed between their looks.
+  assert len(set(keys)) == 7
