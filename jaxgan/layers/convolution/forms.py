@@ -183,15 +183,20 @@ def _wide(function: Callable[..., Array]) -> Callable[..., Array]:
   return computed
 
 
+def _filter(geometry: Geometry, x: Array, w: Array, transpose: bool = False) -> Array:
+  axes = _axes(geometry, tile=True)
+  z, v = _to_blocks(x, axes), _kernel_to_blocks(w, axes)
+  out = minimal_filtering.correlate(z, v, transpose)
+  return out[:, : geometry.output[0], : geometry.output[1]]
+
+
 @_wide
 def conv(geometry: Geometry, x: Array, w: Array) -> Array:
   """`[n, *size, c] x [*kernel, c, o] -> [n, *output, o]`."""
-  minimal = _minimal(geometry, w.shape[2:], _MANY)
-  axes = _axes(geometry, minimal)
-  if minimal:
-    out = minimal_filtering.correlate(_to_blocks(x, axes), _kernel_to_blocks(w, axes))
-    return out[:, : geometry.output[0], : geometry.output[1]]
+  if _minimal(geometry, w.shape[2:], _MANY):
+    return _filter(geometry, x, w)
   if _taps(geometry) == 1:
+    axes = _axes(geometry, tile=False)
     return product(_to_blocks(x, axes), _kernel_to_blocks(w, axes)[0, 0])
   return xla.conv(geometry, x, w)
 
@@ -200,9 +205,12 @@ def conv(geometry: Geometry, x: Array, w: Array) -> Array:
 def conv_transpose(geometry: Geometry, y: Array, w: Array) -> Array:
   """`[n, *output, o] x [*kernel, c, o] -> [n, *size, c]`."""
   if geometry.strides == (1, 1) and _taps(geometry) > 1:
+    mirrored = _mirrored(geometry)
+    if _minimal(mirrored, w.shape[2:], _MANY) and 1 not in mirrored.output:  # else it has blocks
+      return _filter(mirrored, y, jnp.flip(w, (0, 1)), transpose=True)
     # Behind a barrier, because XLA otherwise folds the mirroring into its convolution, which in a
     # loop then takes 10 to 70 times as long.
-    return conv(_mirrored(geometry), y, lax.optimization_barrier(_mirror(w)))
+    return conv(mirrored, y, lax.optimization_barrier(_mirror(w)))
   minimal = _minimal(geometry, w.shape[2:], _MANY)
   axes = _axes(geometry, minimal)
   adjoint = minimal_filtering.correlate_adjoint if minimal else _overlap_add

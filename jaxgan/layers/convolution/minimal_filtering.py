@@ -102,8 +102,13 @@ def _kernel_grid(v: Array) -> Grid:
   return [[v[i, j] for j in range(v.shape[1])] for i in range(v.shape[0])]
 
 
-def correlate(z: Float[Array, "n H W c"], v: Float[Array, "r s c o"]) -> Float[Array, "n h w o"]:
-  """Correlation of stride 1 without padding; `h = H - r + 1` and `w` are multiples of `TILE`."""
+def correlate(
+  z: Float[Array, "n H W c"], v: Float[Array, "r s c o"], transpose: bool = False
+) -> Float[Array, "n h w o"]:
+  """Correlation of stride 1 without padding; `h = H - r + 1` and `w` are multiples of `TILE`.
+
+  `transpose` takes `v` as `[r, s, o, c]`.
+  """
   rows, columns = (FILTERING[taps] for taps in v.shape[:2])
   tiles = (
     (z.shape[1] - v.shape[0] + 1) // rows.tile,
@@ -113,7 +118,7 @@ def correlate(z: Float[Array, "n H W c"], v: Float[Array, "r s c o"]) -> Float[A
   data = _deal(z, steps, (rows.data.shape[1], columns.data.shape[1]), tiles)
   data = _transform(rows.data, columns.data, data)
   kernels = _transform(rows.kernel, columns.kernel, _kernel_grid(v))
-  products = _map(product, data, kernels)
+  products = _map(functools.partial(product, transpose=transpose), data, kernels)
   return _interleave(_transform(rows.output, columns.output, products))
 
 
