@@ -216,7 +216,7 @@ def test_many_discriminator_steps_are_a_loop_with_the_same_result(monkeypatch):
   gan = small(optax.sgd(0.1), d_steps=3)
   game = start(gan, training.data_mesh(jax.devices()[:1]))
   unrolled, expected = plain_step(gan, game, pictures(0, groups=3))
-  monkeypatch.setattr(games, "_UNROLLED", 1)
+  monkeypatch.setattr(games.moves, "UNROLLED", 1)
   looped, metrics = plain_step(small(optax.sgd(0.1), d_steps=3), game, pictures(0, groups=3))
   a, b = leaves(unrolled), leaves(looped)
   for name in a:
