@@ -15,7 +15,7 @@ import tyro
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.neural_network import MLPClassifier
 
-from jaxgan import data, run, sampling
+from jaxgan import run, sampling
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,19 +35,10 @@ class Options:
 def main(options: Options) -> None:
   """Trains the classifier, draws and prints."""
   restored = run.restore(options.workdir, options.checkpoint)
-  config = restored.record.config
   classes = restored.record.spec.classes
   if not classes:
     raise run.RunError(f"the data set of --workdir={options.workdir} has no labels to train on")
-  dataset = data.load(
-    config["dataset"],
-    resolution=config["resolution"],
-    split=config["split"],
-    data_dir=config["data_dir"],
-    limit=config["limit"],
-    cache_dir=config["cache_dir"],
-    cache_limit=int(config["cache_limit"] * 1e9),
-  )
+  dataset = run.load_data(restored.config)
   images = np.stack([dataset[i]["image"] for i in range(len(dataset))])
   labels = np.array([dataset[i]["label"] for i in range(len(dataset))])
   classifier, accuracy = train(images, labels, options.seed)
@@ -84,5 +75,5 @@ def flatten(images: np.ndarray) -> np.ndarray:
 
 
 if __name__ == "__main__":
-  with run.friendly_errors():
+  with run.command_line():
     main(tyro.cli(Options))

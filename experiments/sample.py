@@ -1,7 +1,6 @@
 """Samples of a trained run: a grid, a folder of PNGs or an array; needs neither data nor flags."""
 
 import dataclasses
-import os
 import pathlib
 import sys
 from typing import Literal
@@ -11,6 +10,7 @@ import numpy as np
 import tyro
 
 from jaxgan import run, sampling
+from jaxgan._files import replacing
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,8 +44,11 @@ def main(options: Options) -> None:
   walk = options.interpolate
   if walk is not None and (walk < 2 or options.num % walk):
     raise run.RunError(f"--interpolate={walk} must be at least 2 and divide --num={options.num}")
-  if options.out.endswith((".jpg", ".jpeg", ".gif", ".webp", ".npy")):
-    raise run.RunError(f"--out={options.out} must end in .png or .npz, or name a folder")
+  out = pathlib.Path(options.out)
+  if out.suffix.lower() in {".jpg", ".jpeg", ".gif", ".webp", ".npy"}:
+    raise run.RunError(f"--out={out} must end in .png or .npz, or name a folder")
+  if out.suffix.lower() not in {".png", ".npz"} and out.is_file():
+    raise run.RunError(f"--out={out} is a file: name a folder, or a .png or .npz")
 
   restored = run.restore(options.workdir, options.checkpoint)
   latents = restored.system.latents
@@ -67,14 +70,11 @@ def main(options: Options) -> None:
 def write(out: str, images: np.ndarray, columns: int | None) -> None:
   """Writes pictures as the name asks: grid, array or folder."""
   path = pathlib.Path(out)
-  if path.suffix == ".png":
+  if path.suffix.lower() == ".png":
     sampling.save_png(path, sampling.grid(images, columns))
-  elif path.suffix == ".npz":
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.tmp")
-    with temporary.open("wb") as file:
+  elif path.suffix.lower() == ".npz":
+    with replacing(path) as temporary, temporary.open("wb") as file:
       np.savez_compressed(file, images=images)
-    os.replace(temporary, path)
   else:
     digits = len(str(len(images) - 1))
     for i, image in enumerate(images):
@@ -82,5 +82,5 @@ def write(out: str, images: np.ndarray, columns: int | None) -> None:
 
 
 if __name__ == "__main__":
-  with run.friendly_errors():
+  with run.command_line():
     main(tyro.cli(Options))

@@ -75,7 +75,7 @@ class ArraySource(Source):
 
 def _stamp(path: pathlib.Path) -> tuple[str, int, int]:
   status = path.stat()
-  return str(path), status.st_size, status.st_mtime_ns
+  return str(path.resolve()), status.st_size, status.st_mtime_ns
 
 
 _UNREADABLE = (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, zlib.error)

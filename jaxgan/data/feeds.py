@@ -6,6 +6,7 @@ become a batch on the device.
 
 import dataclasses
 import itertools
+import signal
 from collections.abc import Callable, Generator
 from typing import Protocol
 
@@ -174,12 +175,20 @@ class Streamed(Feed):
       flags = require("absl.flags", "decoding in worker processes").FLAGS
       if not flags.is_parsed():  # Grain hands absl's flags to its workers, used or not
         flags.mark_as_parsed()
-      stream = stream.mp_prefetch(self._grain.MultiprocessingOptions(num_workers=self._workers))
+      stream = stream.mp_prefetch(
+        self._grain.MultiprocessingOptions(num_workers=self._workers),
+        worker_init_fn=_leave_interrupts,
+      )
     iterator = iter(stream)
     try:
       yield from iterator
     finally:
       iterator.close()
+
+
+def _leave_interrupts(*_: int) -> None:
+  """Ctrl-C reaches all processes of a terminal; the run ends its workers when it has saved."""
+  signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _everywhere(array: np.ndarray, sharding: NamedSharding | None) -> Array:

@@ -43,7 +43,7 @@ class FolderSource(Source):
       )
     self.name = name
     self.paths = [file.path for file in files]
-    self.identity = ("folder", *((str(f.path), f.size, f.changed) for f in files))
+    self.identity = ("folder", *((str(f.path.resolve()), f.size, f.changed) for f in files))
     tops = [path.relative_to(folder).parts[:-1][:1] for path in self.paths]
     classes = sorted({top[0] for top in tops if top})
     if not all(tops) or len(classes) < 2:

@@ -1,7 +1,17 @@
 """The loop around a step: configs, logs, samples, checkpoints. Needs `jaxgan[experiments]`."""
 
-from jaxgan.run.config import Config, Record, RunError
-from jaxgan.run.loop import friendly_errors, main, train
-from jaxgan.run.state import restore
+from jaxgan.run.config import Config, Presets, Record, RunError
+from jaxgan.run.loop import command_line, main, train
+from jaxgan.run.state import load_data, restore
 
-__all__ = ["Config", "Record", "RunError", "friendly_errors", "main", "restore", "train"]
+__all__ = [
+  "Config",
+  "Presets",
+  "Record",
+  "RunError",
+  "command_line",
+  "load_data",
+  "main",
+  "restore",
+  "train",
+]

@@ -10,6 +10,7 @@ from orbax.checkpoint import checkpoint_managers as policies
 
 from jaxgan.run.config import RunError
 from jaxgan.training import Game
+from jaxgan.types import PyTree
 
 __all__ = ["Checkpoints", "Which"]
 
@@ -18,9 +19,14 @@ _SCORE = "score"
 
 
 class Checkpoints:
-  """The `checkpoints` folder of a workdir; a context manager that waits for pending writes."""
+  """The `checkpoints` folder of a workdir; a context manager that waits for pending writes.
 
-  def __init__(self, workdir: str | os.PathLike[str]) -> None:
+  Args:
+    workdir: folder of the run.
+    read_only: leave everything in place, also what a run is writing at this moment.
+  """
+
+  def __init__(self, workdir: str | os.PathLike[str], *, read_only: bool = False) -> None:
     policy = policies.AnyPreservationPolicy(
       [
         policies.LatestN(2),
@@ -33,14 +39,19 @@ class Checkpoints:
         ),
       ]
     )
+    folder = pathlib.Path(workdir).absolute() / "checkpoints"
+    if read_only and not folder.is_dir():
+      raise RunError(f"no checkpoints in {workdir}: the run has not come to its first one")
     self._manager = ocp.CheckpointManager(
-      pathlib.Path(workdir).absolute() / "checkpoints",
+      folder,
+      item_handlers=ocp.StandardCheckpointHandler(),
       options=ocp.CheckpointManagerOptions(
         preservation_policy=policy,
         best_fn=lambda metrics: metrics[_SCORE],
         best_mode="min",
         step_prefix="step",
-        cleanup_tmp_directories=True,
+        cleanup_tmp_directories=not read_only,
+        read_only=read_only,
       ),
     )
 
@@ -49,6 +60,11 @@ class Checkpoints:
 
   def __exit__(self, *_: object) -> None:
     self._manager.close()
+
+  @property
+  def steps(self) -> list[int]:
+    """Steps of all checkpoints that are kept."""
+    return sorted(self._manager.all_steps())
 
   @property
   def latest(self) -> int | None:
@@ -81,22 +97,40 @@ class Checkpoints:
       which: a step, `"latest"` or `"best"`.
 
     Raises:
-      RunError: there is no such checkpoint, or it holds another structure.
+      RunError: there is no such checkpoint, it holds another structure or is damaged.
     """
     step = {"latest": self.latest, "best": self.best}.get(cast(str, which), which)
-    if step is None or step not in self._manager.all_steps():
-      found = ", ".join(map(str, self._manager.all_steps())) or "none"
+    if step is None or step not in self.steps:
+      found = ", ".join(map(str, self.steps)) or "none"
       raise RunError(f"no checkpoint {which!r} in {self._manager.directory}; found: {found}")
+    folder = self._manager.directory
     try:
-      args = ocp.args.StandardRestore(_storable(like))
-      stored = self._manager.restore(cast(int, step), args=args)
-    except (ValueError, KeyError, TypeError) as error:
+      saved = _shapes(self._manager.item_metadata(cast(int, step)))
+      expected = _shapes(_storable(like))
+      if saved == expected:
+        args = ocp.args.StandardRestore(_storable(like))
+        stored = self._manager.restore(cast(int, step), args=args)
+        return stored.replace(key=jax.random.wrap_key_data(stored.key))
+    except (ValueError, KeyError, TypeError, OSError) as error:
       reason = str(error).splitlines()[0] if str(error) else type(error).__name__
       raise RunError(
-        f"checkpoint {step} in {self._manager.directory} does not fit the networks of this "
-        f"config ({reason}); give the flags of the run that wrote it, or another --workdir"
+        f"checkpoint {step} in {folder} is damaged ({reason}): delete its folder to go on from an "
+        "earlier one"
       ) from error
-    return stored.replace(key=jax.random.wrap_key_data(stored.key))
+    name = next(n for n in sorted(saved.keys() | expected) if saved.get(n) != expected.get(n))
+    raise RunError(
+      f"checkpoint {step} in {folder} does not fit the networks of this config: {name} is "
+      f"{saved.get(name)} there and {expected.get(name)} here; give the flags of the run that "
+      "wrote it, or another --workdir"
+    )
+
+
+def _shapes(tree: PyTree) -> dict[str, tuple[int, ...]]:
+  """Shapes of the leaves, by names that are the same for a state and what is stored of it."""
+  leaves = jax.tree_util.tree_leaves_with_path(tree)
+  return {
+    jax.tree_util.keystr(path, simple=True, separator="."): tuple(x.shape) for path, x in leaves
+  }
 
 
 def _storable(game: Game) -> Game:

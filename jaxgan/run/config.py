@@ -3,6 +3,7 @@
 import argparse
 import dataclasses
 import json
+import math
 import os
 import pathlib
 from collections.abc import Mapping, Sequence
@@ -11,9 +12,10 @@ from typing import Any, Literal, TypeVar
 import jax.numpy as jnp
 import tyro
 
+from jaxgan._files import replacing
 from jaxgan.types import ImageSpec
 
-__all__ = ["Config", "Record", "RunError", "check_same_game", "parse"]
+__all__ = ["Config", "Presets", "Record", "RunError", "check_same_game", "parse", "read_config"]
 
 
 class RunError(Exception):
@@ -39,6 +41,8 @@ class Config:
   """Height and width in pixels to which pictures are cropped and resized."""
   limit: int | None = None
   """Train on the first N pictures only."""
+  channels: Literal[1, 3] | None = None
+  """Make all pictures grey (1) or coloured (3); by default they stay as they are."""
   flip: bool = False
   """Mirror pictures at random, left to right."""
   batch_size: int = 64
@@ -74,8 +78,10 @@ class Config:
     """Refuses values that no run can have."""
     positive = "batch_size steps width log_every sample_every checkpoint_every learning_rate"
     for name in positive.split():
-      if getattr(self, name) <= 0:
+      if not 0 < getattr(self, name) < math.inf:
         raise RunError(f"{_flag(name)}={getattr(self, name)} must be positive")
+    if not 0 <= self.seed < 2**32:
+      raise RunError(f"--seed={self.seed} must be in [0, 2^32)")
     if not 0.0 <= self.ema_decay < 1.0:
       raise RunError(f"--ema-decay={self.ema_decay} must be in [0, 1)")
 
@@ -138,22 +144,21 @@ class Record:
     experiment: importable module of the experiment, such as `experiments.dcgan`.
     config: the config's fields.
     spec: shape and classes of the pictures.
+    pictures: number of pictures.
     environment: versions and devices of the latest start, for the reader.
   """
 
   experiment: str
   config: dict[str, Any]
   spec: ImageSpec
+  pictures: int
   environment: dict[str, Any] = dataclasses.field(default_factory=dict)
 
   def save(self, workdir: str | os.PathLike[str]) -> None:
     """Writes `config.json`; the file appears whole or not at all."""
-    path = _path(workdir)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".tmp")
     content = dataclasses.asdict(self) | {"spec": self.spec._asdict()}
-    temporary.write_text(json.dumps(content, indent=2) + "\n")
-    os.replace(temporary, path)
+    with replacing(_path(workdir)) as temporary:
+      temporary.write_text(json.dumps(content, indent=2) + "\n")
 
   @classmethod
   def load(cls, workdir: str | os.PathLike[str]) -> "Record | None":
@@ -172,6 +177,21 @@ class Record:
       ) from error
 
 
+def read_config(record: Record, config_type: type[ConfigT]) -> ConfigT:
+  """The config of a recorded run; fields that it did not have yet take their defaults.
+
+  Raises:
+    RunError: the record has a field that is not known any more.
+  """
+  unknown = record.config.keys() - {field.name for field in dataclasses.fields(config_type)}
+  if unknown:
+    raise RunError(
+      f"the run was recorded with {', '.join(sorted(map(_flag, unknown)))}, which this version of "
+      f"{record.experiment} does not know; take the version of the run: {record.environment}"
+    )
+  return config_type(**record.config)
+
+
 def check_same_game(previous: Record, config: Config, experiment: str) -> None:
   """Refuses to go on in a workdir whose run plays another game.
 
@@ -184,14 +204,11 @@ def check_same_game(previous: Record, config: Config, experiment: str) -> None:
       f"--workdir={config.workdir} holds a run of {previous.experiment}, not of {experiment}; "
       "choose another workdir"
     )
-  current = json.loads(json.dumps(dataclasses.asdict(config)))
-  changed = {
-    name: (previous.config.get(name), value)
-    for name, value in current.items()
-    if name not in _FREE and previous.config.get(name) != value
-  }
+  old = dataclasses.asdict(read_config(previous, type(config)))
+  new = dataclasses.asdict(config)
+  changed = [name for name in new if name not in _FREE and old[name] != new[name]]
   if changed and not config.override:
-    lines = [f"  {_flag(n)}: was {old}, now {new}" for n, (old, new) in changed.items()]
+    lines = [f"  {_flag(name)}: was {old[name]}, now {new[name]}" for name in changed]
     raise RunError(
       f"--workdir={config.workdir} holds a run with another config:\n"
       + "\n".join(lines)

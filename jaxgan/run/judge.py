@@ -1,5 +1,6 @@
 """What a run shows of its generator: sample grids of fixed latents, and a score."""
 
+import math
 import pathlib
 
 import jax
@@ -7,8 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxgan import data, metrics, sampling
-from jaxgan.run.config import Config
-from jaxgan.run.logs import Log
+from jaxgan.run.config import Config, RunError
+from jaxgan.run.logs import Log, diverged
 from jaxgan.training import Game, System
 from jaxgan.types import Array, Key
 
@@ -39,10 +40,16 @@ class Judge:
     self._draw(int(game.step), f"step_{int(game.step):06d}", sampling.to_uint8(images))
 
   def score(self, game: Game) -> float:
-    """Sliced Wasserstein distance of samples to real pictures, on pixels in [-1, 1]."""
+    """Sliced Wasserstein distance of samples to real pictures, on pixels in [-1, 1].
+
+    Raises:
+      RunError: it is not finite, so that the game must not be saved.
+    """
     fake = jnp.asarray(self._images(game, self._score_latents))
     real = jnp.asarray(self._real, jnp.float32) / 127.5 - 1.0
     value = float(metrics.sliced_wasserstein(real, fake, self._direction_key))
+    if not math.isfinite(value):
+      raise RunError(diverged("the samples", int(game.step)))
     self._log.scalars(int(game.step), {"sliced_wasserstein": value})
     return value
 

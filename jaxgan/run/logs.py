@@ -14,10 +14,11 @@ import jax
 import numpy as np
 from tqdm import tqdm
 
+from jaxgan._files import replacing
 from jaxgan.run.config import RunError
 from jaxgan.types import Metrics
 
-__all__ = ["Log", "Progress", "Window"]
+__all__ = ["Log", "Progress", "Window", "diverged"]
 
 # The five figures that people watch, as the bar shows them.
 _SHOWN = ("loss_D", "loss_G", "D_x", "D_G_z1", "D_G_z2")
@@ -82,9 +83,8 @@ def _truncate(path: pathlib.Path, step: int) -> None:
         kept.append(line + "\n")
     except (ValueError, KeyError):
       continue  # a line that was cut off by the end of the process
-  temporary = path.with_suffix(".tmp")
-  temporary.write_text("".join(kept))
-  os.replace(temporary, path)
+  with replacing(path) as temporary:
+    temporary.write_text("".join(kept))
 
 
 class Progress:
@@ -118,12 +118,21 @@ class Progress:
   def show(self, values: Mapping[str, float]) -> None:
     """Shows the figures of a log line."""
     rate = values.get("steps_per_second", 0.0) * self._images
-    figures = {name: f"{values[name]:.3f}" for name in _SHOWN if name in values}
+    figures = {"wait ms": f"{values.get('data_wait_ms_per_step', 0.0):.1f}"}
+    figures |= {name: f"{values[name]:.3f}" for name in _SHOWN if name in values}
     self._bar.set_postfix({"images/s": f"{rate:.0f}", **figures}, refresh=False)
 
   def say(self, text: str) -> None:
     """Prints a line above the bar."""
     self._bar.write(text, file=sys.stderr)
+
+
+def diverged(what: str, step: int) -> str:
+  """The message for figures that are not numbers."""
+  return (
+    f"{what} not finite by step {step}: the run diverged, and this step is not saved. The same "
+    "command goes on from the last checkpoint; add --override and a smaller --learning-rate"
+  )
 
 
 class Window:
@@ -179,7 +188,4 @@ class Window:
     rows = [self._last, *jax.device_get(self._pending)]
     bad = sorted({name for row in rows for name, value in row.items() if not math.isfinite(value)})
     if bad:
-      raise RunError(
-        f"{', '.join(bad)} not finite by step {step}: the run diverged. Start the same command "
-        "again to go on from the last checkpoint, with --override and a smaller --learning-rate"
-      )
+      raise RunError(diverged(", ".join(bad), step))

@@ -1,6 +1,7 @@
 """The loop around a step: data, log, samples, checkpoints, resume."""
 
 import contextlib
+import dataclasses
 import pathlib
 import platform
 import shlex
@@ -9,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+import absl.logging
 import flax
 import jax
 
@@ -19,11 +21,11 @@ from jaxgan.run.config import Config, Presets, Record, RunError, check_same_game
 from jaxgan.run.interruption import Interruption
 from jaxgan.run.judge import Judge
 from jaxgan.run.logs import Log, Progress, Window
-from jaxgan.run.state import start
+from jaxgan.run.state import load_data, start
 from jaxgan.training import Game, System
 from jaxgan.types import ImageSpec
 
-__all__ = ["Build", "friendly_errors", "main", "train"]
+__all__ = ["Build", "command_line", "main", "train"]
 
 Build = Callable[[Any, ImageSpec], System]
 
@@ -39,13 +41,18 @@ def main(
     presets: name of a preset to the fields that it sets.
     argv: arguments, by default the program's.
   """
-  with friendly_errors():
+  with command_line():
     sys.exit(train(build, parse(config_type, presets, argv)))
 
 
 @contextlib.contextmanager
-def friendly_errors() -> Iterator[None]:
-  """Ends the program with the message of a `RunError` or `DataError` and no trace."""
+def command_line() -> Iterator[None]:
+  """What a program that people start wraps around its work.
+
+  A `RunError` or `DataError` ends it with the message and no trace, and libraries keep their hints
+  to themselves.
+  """
+  absl.logging.set_verbosity(absl.logging.ERROR)
   try:
     yield
   except (RunError, data.DataError) as error:
@@ -77,37 +84,34 @@ def train(build: Build, config: Config) -> int:
       f"--batch-size={config.batch_size} must be divisible by the number of devices, {mesh.size}"
     )
 
-  dataset = data.load(
-    config.dataset,
-    resolution=config.resolution,
-    split=config.split,
-    data_dir=config.data_dir,
-    limit=config.limit,
-    cache_dir=config.cache_dir,
-    cache_limit=int(config.cache_limit * 1e9),
-  )
+  dataset = load_data(config)
   spec = ImageSpec(dataset.shape, dataset.classes)
-  if previous is not None and previous.spec != spec:
+  if previous is not None and (previous.spec, previous.pictures) != (spec, len(dataset)):
     raise RunError(
-      f"--dataset={config.dataset} has pictures {spec}, but the run in {config.workdir} was "
-      f"trained on {previous.spec}; choose another workdir"
+      f"--dataset={config.dataset} has {len(dataset)} pictures {spec}, but the run in "
+      f"{config.workdir} was trained on {previous.pictures} {previous.spec}; choose another workdir"
     )
-  system = build(config, spec)
+  try:
+    system = build(config, spec)
+    jax.eval_shape(system.init, jax.random.key(0))
+  except ValueError as error:
+    raise RunError(f"{experiment} cannot be built from these flags: {error}") from error
 
   with contextlib.ExitStack() as stack:
     interruption = stack.enter_context(Interruption())
     checkpoints = stack.enter_context(Checkpoints(config.workdir))
     game = start(system, config, mesh, checkpoints)
-    # Only now, so that a config whose networks do not fit the checkpoint leaves the old record.
-    Record(experiment, _as_dict(config), spec, _environment(mesh)).save(config.workdir)
     step = int(game.step)
     if step >= config.steps:
       print(f"{config.workdir} is at step {step}; extend it with a larger --steps", file=sys.stderr)
       return 0
+    # Only now, so that flags whose networks do not fit the checkpoint leave the old record.
+    flags = dataclasses.asdict(config)
+    Record(experiment, flags, spec, len(dataset), _environment(mesh)).save(config.workdir)
     _describe(game, dataset, step, config, mesh)
 
     log = stack.enter_context(Log(config.workdir, step))
-    log.hyperparameters(_as_dict(config))
+    log.hyperparameters(flags)
     judge = Judge(system, config, dataset, log)
     batches = stack.enter_context(
       data.Batches(
@@ -139,18 +143,19 @@ def train(build: Build, config: Config) -> int:
       progress.advance()
 
       last = step == config.steps
-      if last or step % config.log_every == 0:
+      stopping = interruption.signal is not None
+      if last or stopping or step % config.log_every == 0:
         values = window.means(step)
         log.scalars(step, values)
         progress.show(values)
-      stopping = interruption.signal is not None
       if last or step % config.sample_every == 0:
         with window.paused():
           judge.draw(game)
       if last or stopping or step % config.checkpoint_every == 0:
         with window.paused():
           window.check(step)
-          checkpoints.save(game, judge.score(game))
+          # Whoever sends a signal may not wait long: no score, but the state is safe.
+          checkpoints.save(game, None if stopping and not last else judge.score(game))
       if last or stopping:
         break
     log.flush()
@@ -191,10 +196,6 @@ def _environment(mesh: jax.sharding.Mesh) -> dict[str, Any]:
     "python": platform.python_version(),
     "devices": f"{mesh.size} x {mesh.devices.flat[0].device_kind}",
   }
-
-
-def _as_dict(config: Config) -> dict[str, Any]:
-  return {name: getattr(config, name) for name in config.__dataclass_fields__}
 
 
 def _experiment(build: Build) -> str:

@@ -1,16 +1,17 @@
 """The state of a run: made, or read back from its workdir."""
 
 import importlib
+import re
 from typing import NamedTuple
 
 import jax
 
-from jaxgan import training
+from jaxgan import data, training
 from jaxgan.run.checkpoints import Checkpoints, Which
-from jaxgan.run.config import Config, Record, RunError
+from jaxgan.run.config import Config, Record, RunError, read_config
 from jaxgan.training import Game, System
 
-__all__ = ["Restored", "restore", "start"]
+__all__ = ["Restored", "load_data", "restore", "start"]
 
 
 def start(system: System, config: Config, mesh: jax.sharding.Mesh, saved: Checkpoints) -> Game:
@@ -27,10 +28,34 @@ def _abstract(system: System, mesh: jax.sharding.Mesh) -> Game:
   return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), shapes)
 
 
+def load_data(config: Config) -> data.Dataset:
+  """The pictures that a config names.
+
+  Raises:
+    DataError: they cannot be had; the message speaks of flags.
+  """
+  try:
+    return data.load(
+      config.dataset,
+      resolution=config.resolution,
+      channels=config.channels,
+      split=config.split,
+      data_dir=config.data_dir,
+      limit=config.limit,
+      cache_dir=config.cache_dir,
+      cache_limit=int(config.cache_limit * 1e9),
+    )
+  except data.DataError as error:
+    arguments = r"(?<![-\w])(resolution|channels|split|data_dir|limit|cache_dir|cache_limit)="
+    flags = re.sub(arguments, lambda match: f"--{match[1].replace('_', '-')}=", str(error))
+    raise data.DataError(flags) from error
+
+
 class Restored(NamedTuple):
   """A run read back from its workdir."""
 
   record: Record
+  config: Config
   system: System
   game: Game
 
@@ -49,8 +74,9 @@ def restore(workdir: str, checkpoint: Which = "latest") -> Restored:
   if record is None:
     raise RunError(f"--workdir={workdir} holds no run: there is no config.json in it")
   module = importlib.import_module(record.experiment)
-  system = module.build(module.Config(**record.config), record.spec)
+  config = read_config(record, module.Config)
+  system = module.build(config, record.spec)
   mesh = training.data_mesh(jax.local_devices()[:1])
-  with Checkpoints(workdir) as checkpoints:
+  with Checkpoints(workdir, read_only=True) as checkpoints:
     game = checkpoints.restore(_abstract(system, mesh), checkpoint)
-  return Restored(record, system, game)
+  return Restored(record, config, system, game)

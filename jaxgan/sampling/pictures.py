@@ -1,10 +1,11 @@
 """Pictures of samples: to uint8, into a grid, onto disk."""
 
 import os
-import pathlib
 
 import numpy as np
 from jaxtyping import Float, UInt8
+
+from jaxgan._files import replacing
 
 __all__ = ["grid", "save_png", "to_uint8"]
 
@@ -47,8 +48,5 @@ def save_png(path: str | os.PathLike[str], image: UInt8[np.ndarray, "h w c"]) ->
   """Writes one picture; the file appears whole or not at all. Folders are made."""
   from PIL import Image
 
-  path = pathlib.Path(path)
-  path.parent.mkdir(parents=True, exist_ok=True)
-  temporary = path.with_name(f".{path.name}.tmp")
-  Image.fromarray(image.squeeze(-1) if image.shape[-1] == 1 else image).save(temporary, "png")
-  os.replace(temporary, path)
+  with replacing(path) as temporary:
+    Image.fromarray(image.squeeze(-1) if image.shape[-1] == 1 else image).save(temporary, "png")

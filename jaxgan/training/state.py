@@ -113,6 +113,7 @@ def new_player(
   params = variables.pop("params")
   # Copies, since the step donates its state and a buffer can be donated only once.
   ema = jax.tree.map(jnp.copy, {"params": params, **variables}) if average else None
-  return Player.create(
+  player = Player.create(
     apply_fn=network.apply, params=params, tx=optimizer, collections=variables, average=ema
   )
+  return player.replace(step=jnp.zeros([], jnp.int32))

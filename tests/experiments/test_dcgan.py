@@ -72,7 +72,7 @@ def test_the_latest_two_checkpoints_and_the_best_are_kept(workdir):
     if "sliced_wasserstein" in line
   }
   assert set(scores) == {2, 4, 6}
-  with Checkpoints(workdir) as checkpoints:
+  with Checkpoints(workdir, read_only=True) as checkpoints:
     assert checkpoints.latest == 6
     assert checkpoints.best == min(scores, key=scores.get)
 
@@ -113,9 +113,52 @@ def test_an_unknown_data_set_ends_with_a_line(tmp_path, capsys):
   assert not (tmp_path / "config.json").exists()
 
 
+def test_flags_that_no_network_fits_are_refused_before_anything_is_written(tmp_path, capsys):
+  assert main(tmp_path, "--resolution=48") == 2
+  assert "resolution=48 must be 8, 16, 32" in capsys.readouterr().err
+  assert list(tmp_path.iterdir()) == []
+
+
+def test_the_remedy_for_mixed_channels_is_a_flag(tmp_path, capsys):
+  for mode in ("L", "RGB"):
+    for i in range(4):
+      Image.new(mode, (16, 16), 40 * i).save(tmp_path / f"{mode}{i}.png")
+  flags = [f"--dataset={tmp_path}", f"--cache-dir={tmp_path / 'cache'}", "--resolution=48"]
+  assert main(tmp_path / "run", *flags) == 2
+  assert "--channels=1" in capsys.readouterr().err
+  assert main(tmp_path / "run", *flags, "--channels=3") == 2  # past the data: no such network
+  assert "resolution=48" in capsys.readouterr().err
+
+
+def test_a_diverged_run_is_not_saved(tmp_path, capsys):
+  assert main(tmp_path, "--steps=4", "--learning-rate=1e30") == 2
+  assert "diverged" in capsys.readouterr().err
+  with Checkpoints(tmp_path) as checkpoints:
+    assert checkpoints.latest is None
+
+
 def test_a_workdir_of_other_pictures_is_refused(workdir, capsys):
   assert main(workdir, "--steps=8", "--resolution=32", "--override") == 2
   assert "was trained on" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+  ("flags", "channels"),
+  [
+    (["--dataset=fashion_mnist", "--data-dir={data}/tfds", "--split=train[:300]"], 1),
+    (["--dataset={data}/emoji64/train", "--flip", "--dtype=bfloat16"], 3),
+  ],
+  ids=["fashion_mnist", "emoji"],
+)
+def test_real_sets_train_by_the_same_command(tmp_path, shared_data, flags, channels):
+  flags = [flag.format(data=shared_data) for flag in flags]
+  flags.append(f"--cache-dir={tmp_path / 'cache'}")
+  assert main(tmp_path / "run", *flags, "--steps=2") == 0
+  assert run.Record.load(tmp_path / "run").spec.shape == (16, 16, channels)
+  assert all(np.isfinite(line["loss_D"]) for line in lines(tmp_path / "run") if "loss_D" in line)
+  grid = picture(tmp_path / "run" / "samples" / "real.png")
+  assert grid.ndim == (2 if channels == 1 else 3)
+  assert grid.std() > 20
 
 
 def draw(workdir, **options):
@@ -140,8 +183,8 @@ def test_seed_average_and_checkpoint_change_the_samples(workdir, tmp_path):
     draw(workdir, num=4, out=str(tmp_path / "a.npz"), **options)
     return np.load(tmp_path / "a.npz")["images"]
 
-  with Checkpoints(workdir) as checkpoints:
-    first = min(checkpoints._manager.all_steps())
+  with Checkpoints(workdir, read_only=True) as checkpoints:
+    first = checkpoints.steps[0]
   plain = array()
   np.testing.assert_array_equal(plain, array())
   for options in ({"seed": 1}, {"ema": False}, {"checkpoint": first}):

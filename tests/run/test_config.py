@@ -57,6 +57,9 @@ def test_a_malformed_flag_ends_the_program_with_a_message(argv, capsys):
     ("--batch-size=-4", "--batch-size=-4 must be positive"),
     ("--checkpoint-every=0", "--checkpoint-every=0 must be positive"),
     ("--learning-rate=0", "--learning-rate=0.0 must be positive"),
+    ("--learning-rate=nan", "--learning-rate=nan must be positive"),
+    ("--seed=-1", r"--seed=-1 must be in \[0, 2\^32\)"),
+    ("--seed=4294967296", "--seed=4294967296 must be"),
     ("--ema-decay=1", r"--ema-decay=1.0 must be in \[0, 1\)"),
   ],
 )
@@ -74,7 +77,7 @@ def test_the_workdir_is_required(capsys):
 def record(**changes):
   config = dataclasses.replace(Config(workdir="/tmp/x"), **changes)
   return run.Record(
-    "experiments.some", dataclasses.asdict(config), ImageSpec((32, 32, 1), ("a", "b"))
+    "experiments.some", dataclasses.asdict(config), ImageSpec((32, 32, 1), ("a", "b")), 7
   )
 
 
@@ -103,6 +106,22 @@ def test_another_game_in_the_same_workdir_is_refused_with_the_differences():
   assert "--override" in message
   overridden = dataclasses.replace(now, override=True)
   configs.check_same_game(record(), overridden, "experiments.some")
+
+
+def test_a_record_from_before_a_flag_takes_its_default():
+  old = record()
+  del old.config["critic_steps"]
+  assert configs.read_config(old, Config).critic_steps == 5
+  configs.check_same_game(old, Config(workdir="/tmp/x"), "experiments.some")
+  with pytest.raises(run.RunError, match="--critic-steps: was 5, now 6"):
+    configs.check_same_game(old, Config(workdir="/tmp/x", critic_steps=6), "experiments.some")
+
+
+def test_a_record_with_an_unknown_flag_is_named():
+  old = record()
+  old.config["critic_speed"] = 2
+  with pytest.raises(run.RunError, match="--critic-speed"):
+    configs.read_config(old, Config)
 
 
 def test_what_does_not_change_the_game_may_differ():

@@ -1,0 +1,88 @@
+import jax
+import numpy as np
+import optax
+import pytest
+from flax import linen as nn
+
+from jaxgan import run, training
+from jaxgan.run.checkpoints import Checkpoints
+
+
+class Dense(nn.Module):
+  features: int = 3
+
+  @nn.compact
+  def __call__(self, x, *, train):
+    return nn.Dense(self.features)(x)
+
+
+def game(step=0, features=3):
+  x = jax.numpy.ones([1, 2])
+  players = [
+    training.new_player(Dense(features), optax.adam(1e-3), jax.random.key(i), x, average=i == 1)
+    for i in range(2)
+  ]
+  new = training.Game.new(jax.random.key(7), *players, extra={"mean": jax.numpy.float32(2.5)})
+  return new.replace(step=jax.numpy.int32(step))
+
+
+def abstract(game):
+  mesh = training.data_mesh(jax.devices()[:1])
+  sharding = training.replicated(mesh)
+  return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), game)
+
+
+def test_the_latest_two_and_the_best_are_kept(tmp_path):
+  with Checkpoints(tmp_path) as checkpoints:
+    assert checkpoints.latest is None
+    for step, score in enumerate([5.0, 1.0, 4.0, 3.0, None, 2.0], start=1):
+      checkpoints.save(game(step), score)
+  with Checkpoints(tmp_path, read_only=True) as checkpoints:
+    assert checkpoints.steps == [2, 5, 6]
+    assert (checkpoints.latest, checkpoints.best) == (6, 2)
+
+
+def test_every_leaf_comes_back(tmp_path):
+  with Checkpoints(tmp_path) as checkpoints:
+    checkpoints.save(game(4), 1.0)
+  with Checkpoints(tmp_path) as checkpoints:
+    back = checkpoints.restore(abstract(game()), "best")
+  got, expected = (
+    jax.tree.leaves(x.replace(key=jax.random.key_data(x.key))) for x in (back, game(4))
+  )
+  assert len(got) == len(expected)
+  for a, b in zip(got, expected, strict=True):
+    np.testing.assert_array_equal(a, b)
+
+
+def test_what_cannot_be_restored_is_said(tmp_path):
+  with pytest.raises(run.RunError, match="has not come to its first one"):
+    Checkpoints(tmp_path, read_only=True)
+  with Checkpoints(tmp_path) as checkpoints:
+    checkpoints.save(game(4), None)
+    with pytest.raises(run.RunError, match=r"no checkpoint 'best'.*found: 4"):
+      checkpoints.restore(abstract(game()), "best")
+    with pytest.raises(run.RunError, match=r"does not fit.*bias is \(3,\) there and \(5,\)"):
+      checkpoints.restore(abstract(game(features=5)))
+
+
+def test_a_damaged_checkpoint_is_named(tmp_path):
+  with Checkpoints(tmp_path) as checkpoints:
+    checkpoints.save(game(4), None)
+  for file in (tmp_path / "checkpoints" / "step_4" / "default").rglob("*"):
+    if file.is_file() and file.stat().st_size > 100:
+      file.write_bytes(file.read_bytes()[:50])
+  with (
+    Checkpoints(tmp_path, read_only=True) as checkpoints,
+    pytest.raises(run.RunError, match=r"checkpoint 4 .* is damaged"),
+  ):
+    checkpoints.restore(abstract(game()))
+
+
+def test_a_reader_leaves_a_write_in_progress_alone(tmp_path):
+  with Checkpoints(tmp_path) as checkpoints:
+    checkpoints.save(game(1), None)
+  pending = tmp_path / "checkpoints" / "step_2.orbax-checkpoint-tmp-1"
+  pending.mkdir()
+  with Checkpoints(tmp_path, read_only=True):
+    assert pending.exists()
