@@ -18,6 +18,9 @@ from sklearn.neural_network import MLPClassifier
 from jaxgan import run, sampling
 
 
+_PICTURES = 5000  # most real pictures that the classifier is trained and tested on
+
+
 @dataclasses.dataclass(frozen=True)
 class Options:
   """Classifies samples of a run by a classifier of its real pictures."""
@@ -39,8 +42,10 @@ def main(options: Options) -> None:
   if not classes:
     raise run.RunError(f"the data set of --workdir={options.workdir} has no labels to train on")
   dataset = run.load_data(restored.config)
-  images = np.stack([dataset[i]["image"] for i in range(len(dataset))])
-  labels = np.array([dataset[i]["label"] for i in range(len(dataset))])
+  chosen = np.random.default_rng(options.seed).permutation(len(dataset))[:_PICTURES]
+  examples = [dataset[int(i)] for i in chosen]
+  images = np.stack([example["image"] for example in examples])
+  labels = np.array([example["label"] for example in examples])
   classifier, accuracy = train(images, labels, options.seed)
 
   variables = restored.game.generator.evaluated()

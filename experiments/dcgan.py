@@ -6,8 +6,7 @@ player a step, in the form of the standard 64x64 example (4x4 kernels, normal la
 
 import dataclasses
 
-import optax
-
+from experiments import choices
 from jaxgan import latents, losses, models, run, training
 from jaxgan.training import objectives
 from jaxgan.types import ImageSpec
@@ -21,11 +20,19 @@ class Config(run.Config):
   """Dimensions of the normal latent."""
   adam_b1: float = 0.5
   """Decay of Adam's first moment."""
+  game: str = "alternating"
+  """How gradients become updates: alternating, simultaneous, extragradient, past_extragradient,
+  optimistic, consensus, symplectic, competitive, unrolled, lookahead or top_k."""
+
+  def __post_init__(self) -> None:
+    """Refuses values that no run can have."""
+    super().__post_init__()
+    choices.pick(choices.GAMES, "--game", self.game)
 
 
-PRESETS = {
+PRESETS: run.Presets = {
   "quick": {},
-  "measured": dict(dataset="fashion_mnist", width=32, steps=5000),
+  "measured": dict(dataset="fashion_mnist"),
   # The paper's faces were collected from the web; CelebA stands in. 25 epochs of 162,770.
   "paper": dict(
     dataset="celeb_a",
@@ -45,16 +52,19 @@ def build(config: Config, spec: ImageSpec) -> training.System:
   options = dict(width=config.width, dtype=config.jax_dtype, axis_name=training.AXIS)
   generator = models.dcgan.Generator(resolution, channels, **options)
   discriminator = models.dcgan.Discriminator(resolution, **options)
-  adam = optax.adam(config.learning_rate, b1=config.adam_b1)
+  way = choices.GAMES[config.game]
+  adam = way.adam(config.learning_rate, b1=config.adam_b1)
+  loss = way.loss(losses.non_saturating(), config.batch_size, training.AXIS)
   z = latents.normal(config.latent_dim)
   return training.system(
     generator,
     discriminator,
     adam,
     adam,
-    objectives.adversarial(losses.non_saturating(), z, axis_name=training.AXIS),
+    objectives.adversarial(loss, z, axis_name=training.AXIS),
     latents=z,
     spec=spec,
+    play=way.play,
     ema_decay=config.ema_decay,
   )
 

@@ -1,5 +1,5 @@
 """Flax linen generators and discriminators, one file a family."""
 
-from jaxgan.models import dcgan
+from jaxgan.models import dcgan, mlp
 
-__all__ = ["dcgan"]
+__all__ = ["dcgan", "mlp"]

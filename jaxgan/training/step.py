@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import optax
 
 from jaxgan.training import games
 from jaxgan.training.state import Game, Player
@@ -89,22 +90,31 @@ def make_train_step(
     return games.Fakes(entries, pull, aux)
 
   def gradient(
-    role: str, game: Game, batch: Batch, key: Key, fakes: games.Fakes | None = None
+    role: str,
+    game: Game,
+    batch: Batch,
+    key: Key,
+    fakes: games.Fakes | None = None,
+    through: Callable[[Game, Batch], Game] | None = None,
   ) -> tuple[PyTree, Aux]:
     varying = _varying(game, axis_name)
-    params = getattr(varying, role).params
+    player = getattr(varying, role)
     entries = {} if fakes is None else fakes.entries
 
     def objective(params: PyTree, entries: Batch) -> tuple[Array, Aux]:
-      value, aux = objectives[role](params, varying, {**batch, **entries}, key)
+      whole = {**batch, **entries}
+      at = varying
+      if through is not None:
+        at = through(varying.replace(**{role: player.replace(params=params)}), whole)
+      value, aux = objectives[role](params, at, whole, key)
       return value, Aux(*aux)
 
     if fakes is None or role == "discriminator":
-      grads, aux = jax.grad(objective, has_aux=True)(params, entries)
+      grads, aux = jax.grad(objective, has_aux=True)(player.params, entries)
     else:
-      (grads, cotangent), aux = jax.grad(objective, (0, 1), has_aux=True)(params, entries)
-      (through,) = fakes.pull(cotangent)
-      grads = jax.tree.map(jnp.add, grads, through)
+      (grads, cotangent), aux = jax.grad(objective, (0, 1), has_aux=True)(player.params, entries)
+      (rest,) = fakes.pull(cotangent)
+      grads = jax.tree.map(jnp.add, grads, rest)
       aux = Aux(
         {**fakes.aux.variables, **aux.variables},
         {**fakes.aux.metrics, **aux.metrics},
@@ -113,11 +123,23 @@ def make_train_step(
     return _mean(grads, axis_name), aux
 
   def update(role: str, game: Game, grads: PyTree, aux: Aux) -> Game:
-    player: Player = getattr(game, role).apply_gradients(grads=grads)
-    player = player.replace(collections={**player.collections, **aux.variables})
+    player: Player = getattr(game, role)
+    updates, opt_state = player.tx.update(grads, player.opt_state, player.params)
+    return move(role, game.replace(**{role: player.replace(opt_state=opt_state)}), updates, aux)
+
+  def move(role: str, game: Game, displacement: PyTree, aux: Aux) -> Game:
+    player: Player = getattr(game, role)
+    player = player.replace(
+      step=player.step + 1,
+      params=optax.apply_updates(player.params, displacement),
+      collections={**player.collections, **aux.variables},
+    )
     if player.average is not None:
       player = player.replace(average=_averaged(player, ema_decay))
     return game.replace(**{role: player}, extra={**game.extra, **aux.extra})
+
+  def average(tree: PyTree) -> PyTree:
+    return _mean(tree, axis_name)
 
   def step(game: Game, batch: Batch) -> tuple[Game, Metrics]:
     for name, value in batch.items():
@@ -126,7 +148,7 @@ def make_train_step(
           f"batch[{name!r}] has shape {value.shape}; its first axis must be d_steps={d_steps}"
         )
     key = jax.random.fold_in(game.key, game.step)
-    moves = games.Moves(run_forward, gradient, update, d_steps, g_steps)
+    moves = games.Moves(run_forward, gradient, update, move, average, d_steps, g_steps)
     game, metrics = play(moves, game, batch, key)
     return game.replace(step=game.step + 1), _mean(dict(metrics), axis_name)
 
@@ -144,6 +166,10 @@ def _varying(game: Game, axis_name: str | None) -> Game:
     return game
 
   def cast(x: Array) -> Array:
+    aval = jax.typeof(x)
+    named = getattr(aval, "manual_axis_type", None)  # jax 0.10; before, the axes alone
+    if axis_name in (aval.vma if named is None else named.varying):
+      return x  # inside another gradient they vary already
     return jax.lax.pcast(x, axis_name, to="varying")
 
   players = {

@@ -71,11 +71,12 @@ def system(
   def init(key: Key) -> Game:
     run_key, d_key, g_key, z_key = jax.random.split(key, 4)
     images = jnp.zeros((1, *spec.shape))
-    return Game.new(
+    game = Game.new(
       run_key,
       new_player(discriminator, d_optimizer, d_key, images),
       new_player(generator, g_optimizer, g_key, latents(z_key, 1), average=True),
     )
+    return games.begin(play, game)
 
   def generate(variables: PyTree, z: Array) -> Array:
     return generator.apply(variables, z, train=False)

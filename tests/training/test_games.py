@@ -278,23 +278,21 @@ def test_top_k_ranks_over_all_devices_and_takes_a_changing_k():
 class Painter(nn.Module):
   """Smooth, so that float64 agrees to its last digits, with a mean over the batch."""
 
-  axis_name: str | None = training.AXIS
-
   @nn.compact
   def __call__(self, z, *, train):
-    x = nn.BatchNorm(not train, axis_name=self.axis_name, momentum=0.9)(nn.Dense(6)(z))
-    return nn.Dense(4)(jnp.tanh(x)).reshape(-1, 2, 2, 1)
+    x = nn.BatchNorm(
+      not train, axis_name=training.AXIS, momentum=0.9, use_bias=False, use_scale=False
+    )(nn.Dense(4, use_bias=False)(z))
+    return jnp.tanh(x).reshape(-1, 2, 2, 1)
 
 
 class Judge(nn.Module):
-  axis_name: str | None = training.AXIS
+  """Has statistics of its own, and mixed second derivatives with the generator."""
 
   @nn.compact
   def __call__(self, x, *, train):
-    x = nn.BatchNorm(not train, axis_name=self.axis_name, momentum=0.9)(
-      nn.Dense(6)(x.reshape(-1, 4))
-    )
-    return nn.Dense(1)(jnp.tanh(x))[:, 0]
+    x = nn.BatchNorm(not train, axis_name=training.AXIS, momentum=0.9)(x.reshape(-1, 4))
+    return nn.Dense(1, use_bias=False)(jnp.tanh(x))[:, 0]
 
 
 def small(play, optimizer, **options):
@@ -323,41 +321,37 @@ def leaves(game):
   return {jax.tree_util.keystr(path): np.asarray(x, np.float64) for path, x in named}
 
 
-PLAYS = {
-  "simultaneous": games.simultaneous,
-  "past_extragradient": games.past_extragradient,
-  "symplectic": games.symplectic(),
-  "competitive": games.competitive(0.1, iterations=5),
-  "unrolled": games.unrolled(k=2),
-}
-
-
-@pytest.mark.parametrize("name", PLAYS)
-def test_eight_devices_play_the_game_of_one(x64, name):
-  gan = small(PLAYS[name], optax.adam(1e-2, eps_root=1e-8))
+@pytest.mark.parametrize(
+  ("play", "checks"),
+  [
+    (games.symplectic(), (True, False)),
+    (games.competitive(0.1, iterations=4), (True,)),
+    (games.unrolled(k=2), (False,)),
+  ],
+  ids=["symplectic", "competitive", "unrolled"],
+)
+def test_eight_devices_play_the_game_of_one(x64, play, checks):
+  gan = small(play, optax.sgd(0.1, momentum=0.5))
   start = double(jax.jit(gan.init)(jax.random.key(0)))
-  images = jax.random.normal(jax.random.key(1), (2, 1, 16, 2, 2, 1), jnp.float64)
-  ends = []
-  for devices, check_vma in ((1, True), (8, True), (8, False)):
-    step = jax.jit(
-      jax.shard_map(
-        gan.step,
-        mesh=training.data_mesh(jax.devices()[:devices]),
-        in_specs=(PartitionSpec(), PartitionSpec(None, training.AXIS)),
-        out_specs=PartitionSpec(),
-        check_vma=check_vma,
-      )
+  batch = {"image": jax.random.normal(jax.random.key(1), (1, 16, 2, 2, 1), jnp.float64)}
+
+  def end(devices, check_vma):
+    step = jax.shard_map(
+      gan.step,
+      mesh=training.data_mesh(jax.devices()[:devices]),
+      in_specs=(PartitionSpec(), PartitionSpec(None, training.AXIS)),
+      out_specs=PartitionSpec(),
+      check_vma=check_vma,
     )
-    game = start
-    for image in images:
-      game, _ = step(game, {"image": image})
-    ends.append(leaves(game))
-  moved = 0.0
-  for key, one in ends[0].items():
-    for other in ends[1:]:
-      np.testing.assert_allclose(other[key], one, rtol=1e-10, atol=1e-12, err_msg=key)
-    moved += np.abs(one - leaves(start)[key]).sum() if "params" in key else 0.0
-  assert moved > 0.1
+    return leaves(jax.jit(step)(start, batch)[0])
+
+  one, before = end(1, True), leaves(start)
+  name = ".generator.params['Dense_0']['kernel']"
+  assert np.abs(one[name] - before[name]).max() > 1e-3
+  for check_vma in checks:
+    many = end(8, check_vma)
+    for name, value in one.items():
+      np.testing.assert_allclose(many[name], value, rtol=1e-10, atol=1e-12, err_msg=name)
 
 
 def test_statistics_are_written_once_by_an_extragradient_step():
