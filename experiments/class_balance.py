@@ -17,7 +17,6 @@ from sklearn.neural_network import MLPClassifier
 
 from jaxgan import run, sampling
 
-
 _PICTURES = 5000  # most real pictures that the classifier is trained and tested on
 
 
