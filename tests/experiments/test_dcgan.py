@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from experiments import class_balance, dcgan, sample
-from jaxgan import run
+from experiments import choices, class_balance, dcgan, sample
+from jaxgan import run, training
 from jaxgan.run.checkpoints import Checkpoints
+from jaxgan.types import ImageSpec
 
 FLAGS = [
   "--resolution=16",
@@ -213,6 +214,27 @@ def test_the_class_balance_is_printed(workdir, capsys):
   assert "held-out" in output
   assert "50 samples of step" in output
   assert output.count("%") == 22  # accuracy, ten classes twice, the smallest share
+
+
+@pytest.mark.parametrize("game", choices.GAMES)
+def test_every_game_can_be_named(game):
+  """Traced for two devices, with convolutions and batch norm; what they compute is tested apart."""
+  config = dcgan.Config(workdir="", game=game, resolution=8, width=2, batch_size=8)
+  gan = dcgan.build(config, ImageSpec((8, 8, 1)))
+  mesh = training.data_mesh(jax.devices()[:2])
+  state = jax.eval_shape(gan.init, jax.random.key(0))
+  batch = {"image": jax.ShapeDtypeStruct((1, 8, 8, 8, 1), np.float32)}
+  after, metrics = jax.eval_shape(training.data_parallel(gan.step, mesh), state, batch)
+  assert jax.tree.structure(after) == jax.tree.structure(state)
+  assert jax.tree.leaves(jax.tree.map(lambda x: (x.shape, x.dtype), after)) == jax.tree.leaves(
+    jax.tree.map(lambda x: (x.shape, x.dtype), state)
+  )
+  assert {"loss_D", "loss_G"} <= set(metrics)
+
+
+def test_an_unknown_game_is_refused(tmp_path, capsys):
+  assert main(tmp_path, "--game=chess") == 2
+  assert "--game=chess must be one of alternating" in capsys.readouterr().err
 
 
 def test_a_larger_number_of_steps_extends_a_finished_run(workdir, capsys):
