@@ -330,7 +330,7 @@ def test_a_data_set_of_ones_own_is_checked():
 def test_importing_and_failing_needs_no_optional_package(tmp_path):
   program = """
 import sys
-for name in ("PIL", "sklearn", "tensorflow", "tensorflow_datasets", "grain", "tqdm", "absl"):
+for name in ("PIL", "sklearn", "tensorflow", "tensorflow_datasets", "grain", "tqdm"):
   sys.modules[name] = None
 from jaxgan import data
 for name in ("digits", "mnist", "."):
