@@ -11,9 +11,7 @@ import time
 import jax
 import numpy as np
 
-from experiments import dcgan
 from jaxgan import run
-from jaxgan.run import config as configs
 from jaxgan.run.checkpoints import Checkpoints
 
 STEPS = 300
@@ -31,9 +29,11 @@ FLAGS = [
 
 
 def launch(workdir, errors):
+  """The program as people start it, on two devices."""
   command = [sys.executable, "-m", "experiments.dcgan", f"--workdir={workdir}", *FLAGS]
+  environment = {**os.environ, "XLA_FLAGS": "--xla_force_host_platform_device_count=2"}
   with errors.open("w") as file:
-    return subprocess.Popen(command, stderr=file, env=dict(os.environ))
+    return subprocess.Popen(command, stderr=file, env=environment)
 
 
 def wait_for(process, errors, condition):
@@ -44,9 +44,8 @@ def wait_for(process, errors, condition):
     time.sleep(0.01)
 
 
-def finish(workdir):
-  config = configs.parse(dcgan.Config, dcgan.PRESETS, [f"--workdir={workdir}", *FLAGS])
-  assert run.train(dcgan.build, config) == 0
+def finish(workdir, errors):
+  assert launch(workdir, errors).wait(timeout=600) == 0, errors.read_text()
 
 
 def leaves(workdir):
@@ -74,8 +73,8 @@ def test_kill_and_interruption_change_nothing(tmp_path):
   with Checkpoints(disturbed) as checkpoints:
     assert checkpoints.latest == int(stopped[1])
 
-  finish(disturbed)
-  finish(whole)
+  finish(disturbed, errors)
+  finish(whole, errors)
   expected, got = leaves(whole), leaves(disturbed)
   assert expected.keys() == got.keys()
   assert [name for name in expected if not np.array_equal(expected[name], got[name])] == []
