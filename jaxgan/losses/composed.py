@@ -176,7 +176,7 @@ def matching_aware(
   real, mismatched, fake = same_shape(
     real_logits=real_logits, mismatched_logits=mismatched_logits, fake_logits=fake_logits
   )
-  loss = (non_saturating() if base is None else base).discriminator
+  loss = _pair(base, default=non_saturating()).discriminator
   return 0.5 * (loss(real, mismatched) + loss(real, fake))
 
 

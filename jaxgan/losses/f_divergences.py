@@ -39,7 +39,8 @@ def f_divergence(member: FDivergence, *, zero_sum: bool = False) -> AdversarialL
                    -f*(g_f(V(G(z))))                 the zero-sum one of algorithm 1
 
   Exponentials are exact up to an exponent of 30 and follow their tangent beyond, so that values and
-  gradients stay finite, and gradients alive, for any finite logit.
+  gradients stay finite for any finite logit, and theirs alive. (Total variation saturates, and
+  `alpha_divergence` is flat outside its domain.)
 
   Args:
     member: `kullback_leibler`, `reverse_kullback_leibler`, `pearson`, `neyman`,

@@ -46,7 +46,9 @@ def check_per_example(critic: Critic, x: Float[Array, "batch ..."]) -> None:
 
   norms = np.asarray(influences(x))
   output, example = np.unravel_index(norms.argmax(), norms.shape)
-  if (worst := norms[output, example]) != 0.0:
+  if np.isnan(worst := norms[output, example]):
+    raise ValueError("critic's gradient at x is not a number: look at its weights and at x first")
+  if worst != 0.0:
     raise ValueError(
       f"critic mixes examples: output {output} depends on example {example} (gradient norm "
       f"{worst:.3g}); take layer, instance or spectral norm instead of batch norm"

@@ -171,7 +171,8 @@ def r1_estimate(
 
   `E (v . grad D(x))^2 = |grad D(x)|^2` for `v ~ N(0, I)` (Hutchinson 1989). The derivative along
   `v` is the central difference `(D(x + h v) - D(x - h v)) / (2 h)`, which is exact for
-  critics of the second order and less. So the estimate is unbiased up to `O(h^2)`; its variance is
+  critics of the second order and less. So the estimate is unbiased up to `O(h^2)` where the critic
+  is smooth; kinks (ReLU, leaky ReLU) within the step lower it by `O(h)`. Its variance is
   `2 |grad D(x)|^4`, a relative deviation of `sqrt(2)` an example that the batch averages out.
 
   Args:
@@ -196,7 +197,7 @@ def r1_estimate(
   """
   if isinstance(step, int | float) and not step > 0:
     raise ValueError(f"step must be above 0, got {step}: 0.01 suits data in [-1, 1]")
-  real = jnp.asarray(real)
+  real = at_least_float32(real)  # in bfloat16 the step taken would not be the step meant
   keys = example_keys(key, len(real), axis_name=axis_name)
   direction = jax.vmap(lambda k: jax.random.normal(k, real.shape[1:]))(keys)
   move = (step * direction).astype(real.dtype)

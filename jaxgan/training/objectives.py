@@ -71,7 +71,8 @@ def adversarial(
 
   Raises:
     ValueError: while the step is traced: a penalty takes the critic's gradient in its input, but
-      the discriminator keeps batch statistics, so that its examples mix.
+      the discriminator keeps batch statistics, so that its examples mix. (Games that differentiate
+      D's gradient in G's parameters refuse any penalty on fakes beside batch norm.)
 
   WGAN-GP, with the paper's weight of 10:
 

@@ -77,7 +77,7 @@ def simultaneous(moves: Moves, game: "Game", batch: Batch, key: Key) -> tuple["G
 def extragradient(moves: Moves, game: "Game", batch: Batch, key: Key) -> tuple["Game", Metrics]:
   """Both players move by the gradients at the place to which their gradients would lead them.
 
-  Korpelevich 1976; Gidel et al. 2018 (arXiv 1802.10551), algorithm 1:
+  Korpelevich 1976; Gidel et al. 2018 (arXiv 1802.10551), algorithm 2:
 
     w' = w - eta F(w),    w <- w - eta F(w')
 
@@ -137,7 +137,7 @@ _PAST = "past_gradient"
 past_extragradient = Remembering(_extragradient_from_past, _remember_gradient)
 """Extragradient that looks ahead by the last step's gradient: one evaluation of F a step.
 
-Popov 1980; Gidel et al. 2018 (arXiv 1802.10551), algorithm 2, with the first look ahead of length
+Popov 1980; Gidel et al. 2018 (arXiv 1802.10551), algorithm 3, with the first look ahead of length
 0:
 
   w'_t = w_t - eta F(w'_{t-1}),    w_{t+1} = w_t - eta F(w'_t)
