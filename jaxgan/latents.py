@@ -3,6 +3,8 @@
 Every draw is keyed by the example's index in the global batch, not by the device that makes it, so
 that 1, 2 and 8 devices draw the same latents. Under `shard_map`, `n` counts the device's own
 examples and `axis_name` names the mesh axis that the batch is split over.
+
+Past 300 lines because the samplers are one family: half of the file is their documentation.
 """
 
 from collections.abc import Callable, Hashable
