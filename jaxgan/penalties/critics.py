@@ -1,5 +1,7 @@
 """The critic of a penalty: its gradient in its input, and whether that is of one example each."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -70,6 +72,28 @@ def l2_norm(x: Float[Array, "batch ..."]) -> Float[Array, "batch"]:
   return safe_sqrt(sum_squares(x))
 
 
+@dataclasses.dataclass(frozen=True)
+class _Mixing:
+  """A critic that is known to mix examples, and the message for who needs one that does not."""
+
+  critic: Critic
+  message: str
+
+  def __call__(self, x: Array) -> Array:
+    return self.critic(x)
+
+
+def mixing(critic: Critic, message: str) -> Critic:
+  """A critic that penalties on its input gradient refuse, with this message."""
+  return _Mixing(critic, message)
+
+
+def refuse_mixing(critic: Critic) -> None:
+  """Raises for a critic that was made by `mixing`."""
+  if isinstance(critic, _Mixing):
+    raise ValueError(critic.message)
+
+
 def logits_of(critic: Critic, x: Array) -> Array:
   """`critic(x)`, checked to be one logit an example."""
   logits = critic(x)
@@ -83,6 +107,7 @@ def logits_of(critic: Critic, x: Array) -> Array:
 
 def input_gradient(critic: Critic, x: Array) -> Array:
   """The gradient of each example's logit in that example."""
+  refuse_mixing(critic)
   # The cast comes before any square: those of half-precision gradients overflow.
   return at_least_float32(jax.grad(lambda x: logits_of(critic, x).sum())(x))
 

@@ -8,7 +8,13 @@ from jaxtyping import Float
 
 from jaxgan._arrays import at_least_float32, same_shape
 from jaxgan.latents import AxisName, example_keys
-from jaxgan.penalties.critics import input_gradient, l2_norm, logits_of, sum_squares
+from jaxgan.penalties.critics import (
+  input_gradient,
+  l2_norm,
+  logits_of,
+  refuse_mixing,
+  sum_squares,
+)
 from jaxgan.types import Array, Critic, Key
 
 Norm = Callable[[Array], Array]
@@ -197,6 +203,7 @@ def r1_estimate(
   """
   if isinstance(step, int | float) and not step > 0:
     raise ValueError(f"step must be above 0, got {step}: 0.01 suits data in [-1, 1]")
+  refuse_mixing(critic)
   real = at_least_float32(real)  # in bfloat16 the step taken would not be the step meant
   keys = example_keys(key, len(real), axis_name=axis_name)
   direction = jax.vmap(lambda k: jax.random.normal(k, real.shape[1:]))(keys)

@@ -1,6 +1,6 @@
 """A whole GAN as the run loop sees it: how to start, step and sample it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import jax
@@ -48,6 +48,7 @@ def system(
   g_steps: int = 1,
   play: games.Play = games.alternating,
   ema_decay: float = 0.999,
+  extra: Mapping[str, PyTree] | None = None,
 ) -> System:
   """Puts networks, optimisers and objectives together for `jaxgan.run`.
 
@@ -63,6 +64,7 @@ def system(
     g_steps: generator updates a step.
     play: how gradients become updates, see `jaxgan.training.games`.
     ema_decay: decay of the generator's moving average per update.
+    extra: entries of `Game.extra` at step 0, for objectives that carry some.
 
   Returns:
     The system; its step expects the mapped axis `AXIS`.
@@ -75,6 +77,8 @@ def system(
       run_key,
       new_player(discriminator, d_optimizer, d_key, images),
       new_player(generator, g_optimizer, g_key, latents(z_key, 1), average=True),
+      # Copies, since the step donates its state.
+      extra=jax.tree.map(lambda x: jnp.array(x, copy=True), dict(extra or {})),
     )
     return games.begin(play, game)
 

@@ -6,7 +6,7 @@ import pytest
 from flax import linen as nn
 
 from jaxgan import latents, losses, penalties, training
-from jaxgan.training import objectives
+from jaxgan.training import games, objectives
 
 
 class Shift(nn.Module):
@@ -91,11 +91,113 @@ def test_given_fakes_are_used_as_they_are():
   np.testing.assert_allclose(loss, -5.0 * w.sum(), rtol=1e-5)
 
 
-@pytest.mark.parametrize("term", [gradient_penalty, r1])
-def test_an_input_gradient_beside_batch_norm_is_refused(term):
+def estimate(critic, batch, key, game):
+  return penalties.r2_estimate(critic, batch["fake"], key)
+
+
+def of_their_own(critic, batch, key, game):
+  return jax.grad(lambda x: critic(x).sum())(batch["image"]) ** 2
+
+
+@pytest.mark.parametrize("term", [gradient_penalty, r1, estimate, of_their_own])
+@pytest.mark.parametrize("jit", [False, True])
+def test_an_input_gradient_beside_batch_norm_is_refused(term, jit):
   parts = objectives.adversarial(losses.wasserstein(), latents.normal(3), penalties=[term])
+  game = start(norm=True)
+
+  def gradient(params):
+    return jax.grad(lambda p: parts.discriminator(p, game, BATCH, KEY)[0])(params)
+
   with pytest.raises(ValueError, match="mixes examples: take layer"):
-    value(parts, start(norm=True))
+    (jax.jit(gradient) if jit else gradient)(game.discriminator.params)
+
+
+def near(critic, batch, key, game):
+  """Consistency at fakes, through which some games differentiate D's gradient."""
+  return penalties.consistency(critic, batch["fake"], 1.1 * batch["fake"])
+
+
+PLAYS = {
+  "alternating": games.alternating,
+  "simultaneous": games.simultaneous,
+  "extragradient": games.extragradient,
+  "past_extragradient": games.past_extragradient,
+  "consensus": games.consensus(gamma=0.1),
+  "symplectic": games.symplectic(),
+  "competitive": games.competitive(0.1, iterations=2),
+  "unrolled": games.unrolled(k=2),
+  "lookahead": games.lookahead(games.alternating),
+}
+
+
+@pytest.mark.parametrize("play", PLAYS.values(), ids=PLAYS)
+def test_consistency_may_stand_beside_batch_norm_in_every_game(play):
+  parts = objectives.adversarial(losses.non_saturating(), latents.normal(3), penalties=[near])
+  step = training.make_train_step(
+    parts.discriminator, parts.generator, forward=parts.forward, play=play
+  )
+  game = games.begin(play, start(norm=True))
+  game, metrics = jax.jit(step)(game, {"image": BATCH["image"][None]})
+  assert float(metrics["penalty"]) > 0.0
+  assert all(np.isfinite(x).all() for x in jax.tree.leaves((game.generator.params, metrics)))
+
+
+def test_what_a_penalty_carries_from_step_to_step():
+  """LeCam's averages, against the same sums by hand."""
+
+  def moved(batch, game):
+    logits = batch["real_logits"], batch["fake_logits"]
+    return penalties.lecam_update(game.extra["lecam"], *logits, decay=0.5)
+
+  def lecam(critic, batch, key, game):
+    return penalties.lecam(batch["real_logits"], batch["fake_logits"], moved(batch, game))
+
+  parts = objectives.adversarial(
+    losses.wasserstein(),
+    latents.normal(3),
+    penalties=[lecam],
+    remember=lambda batch, game: {"lecam": moved(batch, game)},
+    score=lambda logits: logits,
+  )
+  step = jax.jit(training.make_train_step(*parts[:2], forward=parts.forward))
+  game = start().replace(extra={"lecam": penalties.lecam_averages()})
+  seen = []
+  for _ in range(3):
+    game, metrics = step(game, {"image": BATCH["image"][None]})
+    seen.append((float(metrics["D_x"]), float(metrics["D_G_z1"])))
+  weights = np.array([0.25, 0.5, 1.0]) / 1.75
+  expected = weights @ np.array(seen)
+  averages = game.extra["lecam"]
+  np.testing.assert_allclose([averages.real, averages.fake], expected, rtol=1e-5)
+  assert int(averages.updates) == 3
+
+
+def test_an_augmentation_that_follows_the_game():
+  def scaled(game):
+    return lambda images, key, *, axis_name=None: game.extra["scale"] * images
+
+  parts = objectives.adversarial(
+    losses.wasserstein(),
+    latents.normal(3),
+    adaptive_augment=scaled,
+    remember=lambda batch, game: {"scale": game.extra["scale"] + 1.0},
+    score=lambda logits: logits,
+  )
+  step = jax.jit(training.make_train_step(*parts[:2], forward=parts.forward))
+  game = start().replace(extra={"scale": jnp.ones([])})
+  for scale in (1.0, 2.0):
+    w = np.asarray(game.discriminator.params["w"])[:, 0]
+    game, metrics = step(game, {"image": BATCH["image"][None]})
+    expected = scale * (np.asarray(BATCH["image"]) @ w).mean()
+    np.testing.assert_allclose(metrics["D_x"], expected, rtol=1e-4)
+  assert float(game.extra["scale"]) == 3.0
+
+
+def test_two_augmentations_are_refused():
+  with pytest.raises(ValueError, match="augment and adaptive_augment are both given"):
+    objectives.adversarial(
+      losses.hinge(), latents.normal(3), augment=lambda x, k: x, adaptive_augment=lambda g: None
+    )
 
 
 def test_a_penalty_without_input_gradient_may_stand_beside_batch_norm():
