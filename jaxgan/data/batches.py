@@ -4,13 +4,13 @@ import itertools
 import math
 import time
 import weakref
-from collections.abc import Generator
-from typing import Self
+from collections.abc import Generator, Iterable
+from typing import Any, Self
 
 import jax
 import numpy as np
 from jax import Array
-from jax.sharding import NamedSharding
+from jax.sharding import NamedSharding, PartitionSpec
 from jaxtyping import Bool, Int, Int32
 
 from jaxgan.data import feeds, order
@@ -78,16 +78,17 @@ class Batches:
     self._flip, self._sharding = flip, sharding
     self._schedule = order.Schedule(seed, len(dataset), groups, batch_size)
     self._rows = _local_rows(sharding, groups, batch_size)
-    self._iterators: weakref.WeakSet[Generator[dict[str, Array], None, None]] = weakref.WeakSet()
+    self._iterators: weakref.WeakSet[Generator[Any, None, None]] = weakref.WeakSet()
     self._feed: feeds.Feed
-    place = (self._schedule, self._rows, sharding)
+    place = (self._schedule, self._rows)
     if dataset.images is None:
       assert dataset.reader is not None
       self._feed = feeds.Streamed(dataset.reader, *place, workers)
     elif dataset.images.nbytes > device_limit:
       self._feed = feeds.Gathered(dataset.images, dataset.labels, *place)
     else:
-      self._feed = feeds.Resident(dataset.images, dataset.labels, *place)
+      self._feed = feeds.Resident(dataset.images, dataset.labels, *place, sharding)
+    self._combine = jax.jit(self.assemble, out_shardings=sharding)
 
   def indices(
     self, step: int
@@ -136,6 +137,58 @@ class Batches:
     self._iterators.add(iterator)
     return iterator
 
+  @property
+  def source(self) -> feeds.Source:
+    """What all steps pick from on the device: pictures and labels, or None if rows bring them."""
+    return self._feed.source
+
+  def assemble(self, source: feeds.Source, rows: tuple[Array | None, ...]) -> dict[str, Array]:
+    """A step's batch from its rows, as `stacks` gives them; traceable.
+
+    Args:
+      source: the property of that name, so that a compiled program takes it as an argument.
+      rows: of one step, on the device.
+
+    Returns:
+      What `batches(step)` returns.
+    """
+    return self._feed.combine(source, *rows)
+
+  def stacks(
+    self, step: int, counts: Iterable[int]
+  ) -> Generator[tuple[Array | None, ...], None, None]:
+    """The rows of several steps at a time, for a program that plays several.
+
+    Args:
+      step: the first.
+      counts: how many steps each stack holds.
+
+    Returns:
+      An iterator, prepared ahead; arrays `[count, groups, batch, ...]` whose slices along the first
+      axis are for `assemble`.
+
+    Raises:
+      DataError: a streamed picture is damaged.
+    """
+    iterator = self._iterate_stacks(step, counts)
+    self._iterators.add(iterator)
+    return iterator
+
+  def _iterate_stacks(
+    self, step: int, counts: Iterable[int]
+  ) -> Generator[tuple[Array | None, ...], None, None]:
+    prepared = self._feed.ahead(step)
+    try:
+      for count in counts:
+        began = time.perf_counter()
+        rows = [(*next(prepared), self._flips(step + i)[:, self._rows]) for i in range(count)]
+        stack = jax.tree.map(lambda *steps: self._put(np.stack(steps), stacked=True), *rows)
+        step += count
+        self.wait_seconds += time.perf_counter() - began
+        yield stack
+    finally:
+      prepared.close()
+
   def _iterate(self, step: int) -> Generator[dict[str, Array], None, None]:
     prepared = self._feed.ahead(step)
     try:
@@ -150,13 +203,18 @@ class Batches:
   # Programs start in the caller's thread only: the same order in every process.
   def _on_device(self, step: int, rows: feeds.Rows) -> dict[str, Array]:
     arrays = (*rows, self._flips(step)[:, self._rows])
-    return self._feed.combine(*jax.tree.map(self._put, arrays))
+    return self._combine(self.source, jax.tree.map(self._put, arrays))
 
-  def _put(self, array: np.ndarray) -> Array:
+  def _put(self, array: np.ndarray, stacked: bool = False) -> Array:
+    """This process's rows `[G, b, ...]` as part of `[G, B, ...]`; stacked, with steps in front."""
     if self._sharding is None:
       return jax.device_put(array)
-    shape = (self._schedule.groups, self._schedule.batch_size, *array.shape[2:])
-    return jax.make_array_from_process_local_data(self._sharding, array, shape)
+    lead = (len(array),) if stacked else ()
+    axes = (None,) * stacked
+    sharding = NamedSharding(self._sharding.mesh, PartitionSpec(*axes, *self._sharding.spec))
+    shape = (*lead, self._schedule.groups, self._schedule.batch_size)
+    rest = array.shape[len(shape) :]
+    return jax.make_array_from_process_local_data(sharding, array, (*shape, *rest))
 
   def _flips(self, step: int) -> Bool[np.ndarray, "groups batch"]:
     flips = self._schedule.flips(step)

@@ -1,7 +1,7 @@
 """The three places that batches come from: the device, the host's memory, and a decoder.
 
 Each gives this process's rows of a step as NumPy arrays, now or ahead of time, and says how they
-become a batch on the device.
+become a batch on the device, by a function that can be traced.
 """
 
 import dataclasses
@@ -25,6 +25,7 @@ from jaxgan.data.threads import run_ahead
 __all__ = ["Feed", "Gathered", "Resident", "Streamed", "assemble"]
 
 Rows = tuple[np.ndarray | None, ...]  # each [groups, local rows, ...]
+Source = tuple[Array, Array | None] | None  # pictures and labels on the device
 Batch = dict[str, Array]
 
 _AHEAD = 3  # batches prepared before they are asked for
@@ -70,10 +71,20 @@ def assemble(
   return _finish(images, labels, flips)
 
 
+def _combine_indices(source: tuple[Array, Array | None], indices: Array, flips: Array) -> Batch:
+  return assemble(*source, indices, flips)
+
+
+def _combine_rows(source: None, *rows: Array) -> Batch:
+  del source
+  return _finish(*rows)
+
+
 class Feed(Protocol):
   """Where batches come from."""
 
-  combine: Callable[..., Batch]  # (*rows on the device, flips) -> batch
+  source: Source
+  combine: Callable[..., Batch]  # (source, *rows on the device, flips) -> batch
 
   def read(self, step: int) -> Rows:
     """What `combine` needs of one step but for the flips."""
@@ -94,9 +105,8 @@ class Resident(Feed):
     sharding: NamedSharding | None,
   ):
     self._schedule, self._rows = schedule, rows
-    on_device = jax.tree.map(lambda array: _everywhere(array, sharding), (images, labels))
-    combine = jax.jit(assemble, out_shardings=sharding)
-    self.combine = lambda indices, flips: combine(*on_device, indices, flips)
+    self.source = jax.tree.map(lambda array: _everywhere(array, sharding), (images, labels))
+    self.combine = _combine_indices
 
   def read(self, step: int) -> Rows:
     """See `Feed`."""
@@ -116,11 +126,10 @@ class Gathered(Feed):
     labels: Int32[np.ndarray, "records"] | None,
     schedule: order.Schedule,
     rows: Int[np.ndarray, "local"],
-    sharding: NamedSharding | None,
   ):
     self._images, self._labels = images, labels
     self._schedule, self._rows = schedule, rows
-    self.combine = jax.jit(_finish, out_shardings=sharding)
+    self.source, self.combine = None, _combine_rows
 
   def read(self, step: int) -> Rows:
     """See `Feed`."""
@@ -155,13 +164,12 @@ class Streamed(Feed):
     reader: Reader,
     schedule: order.Schedule,
     rows: Int[np.ndarray, "local"],
-    sharding: NamedSharding | None,
     workers: int,
   ):
     self._grain = require("grain", "streaming a data set")
     self._workers = workers
     self._steps = self._grain.MapDataset.range(_ENDLESS).map(_Decode(reader, schedule, rows))
-    self.combine = jax.jit(_finish, out_shardings=sharding)
+    self.source, self.combine = None, _combine_rows
 
   def read(self, step: int) -> Rows:
     """See `Feed`."""

@@ -2,6 +2,7 @@
 
 from jaxgan.run.config import Config, Presets, Record, RunError
 from jaxgan.run.loop import command_line, main, train
+from jaxgan.run.startup import keep_freed_memory, use_compilation_cache
 from jaxgan.run.state import load_data, restore
 
 __all__ = [
@@ -10,8 +11,10 @@ __all__ = [
   "Record",
   "RunError",
   "command_line",
+  "keep_freed_memory",
   "load_data",
   "main",
   "restore",
   "train",
+  "use_compilation_cache",
 ]

@@ -107,9 +107,9 @@ class Progress:
   def __exit__(self, *_: object) -> None:
     self._bar.close()
 
-  def advance(self) -> None:
-    """Counts one step."""
-    self._bar.update()
+  def advance(self, steps: int) -> None:
+    """Counts steps."""
+    self._bar.update(steps)
 
   def restart(self) -> None:
     """Starts the clock of the rate anew."""
@@ -158,10 +158,10 @@ class Window:
     yield
     self._clock += time.perf_counter() - before
 
-  def add(self, step_metrics: Metrics) -> None:
-    """Takes a step's metrics, and waits for an older step to be done."""
-    self._pending.append(step_metrics)
-    self._steps += 1
+  def add(self, metrics: Metrics, steps: int) -> None:
+    """Takes the metrics of a call, `[steps]` or scalars, and waits for an older call to be done."""
+    self._pending.append(metrics)
+    self._steps += steps
     if len(self._pending) > _IN_FLIGHT:
       jax.block_until_ready(self._pending[-1 - _IN_FLIGHT])
 
@@ -170,7 +170,7 @@ class Window:
     columns = collections.defaultdict(list)
     for row in jax.device_get(self._pending):
       for name, value in row.items():
-        columns[name].append(float(value))
+        columns[name].extend(np.ravel(value).tolist())
     seconds = max(time.perf_counter() - self._clock, 1e-9)
     self._last = {name: math.fsum(values) / len(values) for name, values in columns.items()}
     self._pending = []
@@ -186,6 +186,6 @@ class Window:
   def check(self, step: int) -> None:
     """Refuses to go on, or to save, after a figure that is not a number."""
     rows = [self._last, *jax.device_get(self._pending)]
-    bad = sorted({name for row in rows for name, value in row.items() if not math.isfinite(value)})
+    bad = sorted({name for row in rows for name, x in row.items() if not np.isfinite(x).all()})
     if bad:
       raise RunError(diverged(", ".join(bad), step))

@@ -16,11 +16,13 @@ import jax
 
 import jaxgan
 from jaxgan import data, training
+from jaxgan.run.calls import calls
 from jaxgan.run.checkpoints import Checkpoints
 from jaxgan.run.config import Config, Presets, Record, RunError, check_same_game, parse
 from jaxgan.run.interruption import Interruption
 from jaxgan.run.judge import Judge
 from jaxgan.run.logs import Log, Progress, Window
+from jaxgan.run.startup import keep_freed_memory, use_compilation_cache
 from jaxgan.run.state import load_data, start
 from jaxgan.training import Game, System
 from jaxgan.types import ImageSpec
@@ -42,7 +44,11 @@ def main(
     argv: arguments, by default the program's.
   """
   with command_line():
-    sys.exit(train(build, parse(config_type, presets, argv)))
+    config = parse(config_type, presets, argv)
+    if config.compilation_cache:
+      use_compilation_cache()
+    keep_freed_memory()
+    sys.exit(train(build, config))
 
 
 @contextlib.contextmanager
@@ -126,21 +132,22 @@ def train(build: Build, config: Config) -> int:
     )
     images_per_step = config.batch_size * system.d_steps
     progress = stack.enter_context(Progress(step, config.steps, images_per_step))
-    run_step = training.data_parallel(system.step, mesh)
     window = Window(lambda: batches.wait_seconds)
     started = time.perf_counter()
 
-    for batch in batches.starting_at(step):
-      game, step_metrics = run_step(game, batch)
-      window.add(step_metrics)
+    for steps, call in calls(system.step, mesh, batches, step, config.steps, config.steps_per_call):
+      game, metrics = call(game)
+      window.add(metrics, steps)
       if started:
-        jax.block_until_ready(step_metrics)
-        progress.say(f"first step after {time.perf_counter() - started:.1f} s of compilation")
+        jax.block_until_ready(metrics)
+        seconds = time.perf_counter() - started
+        which = "first step" if steps == 1 else f"first {steps} steps"
+        progress.say(f"{which} after {seconds:.1f} s, most of it compilation")
         window.restart()
         progress.restart()
         started = 0.0
-      step += 1
-      progress.advance()
+      step += steps
+      progress.advance(steps)
 
       last = step == config.steps
       stopping = interruption.signal is not None

@@ -1,7 +1,14 @@
 """State, objectives, step, games and sharding: what turns losses into a training run."""
 
 from jaxgan.training import games, objectives
-from jaxgan.training.sharding import AXIS, batch_sharding, data_mesh, data_parallel, replicated
+from jaxgan.training.sharding import (
+  AXIS,
+  batch_sharding,
+  data_mesh,
+  data_parallel,
+  replicated,
+  scanned,
+)
 from jaxgan.training.state import Game, Network, Player, new_player
 from jaxgan.training.step import Aux, Forward, Objective, Step, make_train_step
 from jaxgan.training.system import System, system
@@ -24,5 +31,6 @@ __all__ = [
   "new_player",
   "objectives",
   "replicated",
+  "scanned",
   "system",
 ]

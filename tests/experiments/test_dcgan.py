@@ -20,6 +20,7 @@ FLAGS = [
   "--log-every=2",
   "--sample-every=3",
   "--checkpoint-every=2",
+  "--no-compilation-cache",
 ]
 
 
@@ -235,6 +236,20 @@ def test_every_game_can_be_named(game):
 def test_an_unknown_game_is_refused(tmp_path, capsys):
   assert main(tmp_path, "--game=chess") == 2
   assert "--game=chess must be one of alternating" in capsys.readouterr().err
+
+
+def test_several_steps_a_call(tmp_path):
+  flags = ["--steps=6", "--steps-per-call=4", "--log-every=4", "--sample-every=4"]
+  assert main(tmp_path, *flags, "--checkpoint-every=4") == 0
+  rows = [line for line in lines(tmp_path) if "loss_D" in line]
+  assert [row["step"] for row in rows] == [4, 6]
+  assert all(np.isfinite(row["loss_G"]) for row in rows)
+  assert (tmp_path / "samples" / "step_000006.png").exists()
+
+
+def test_intervals_must_hold_whole_calls(tmp_path, capsys):
+  assert main(tmp_path / "run", "--steps=4", "--steps-per-call=4") == 2
+  assert "--log-every=2 must be a multiple of --steps-per-call=4" in capsys.readouterr().err
 
 
 def test_a_larger_number_of_steps_extends_a_finished_run(workdir, capsys):

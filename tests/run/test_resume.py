@@ -31,7 +31,11 @@ FLAGS = [
 def launch(workdir, errors):
   """The program as people start it, on two devices."""
   command = [sys.executable, "-m", "experiments.dcgan", f"--workdir={workdir}", *FLAGS]
-  environment = {**os.environ, "XLA_FLAGS": "--xla_force_host_platform_device_count=2"}
+  environment = {
+    **os.environ,
+    "XLA_FLAGS": "--xla_force_host_platform_device_count=2",
+    "JAX_COMPILATION_CACHE_DIR": str(errors.parent / "compiled"),
+  }
   with errors.open("w") as file:
     return subprocess.Popen(command, stderr=file, env=environment)
 

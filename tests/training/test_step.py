@@ -109,6 +109,24 @@ def test_eight_devices_play_the_game_of_one_in_float64(x64):
     assert relative(ends[0][name], ends[1][name]) < 1e-10, name
 
 
+def test_scanned_steps_are_the_steps_in_float64(x64):
+  gan = dcgan(optax.adam(2e-4, b1=0.5))
+  mesh = training.data_mesh(jax.devices()[:2])
+  batches = [pictures(t, dtype=jnp.float64) for t in range(3)]
+  game = start(gan, mesh, jnp.float64)
+  step = training.data_parallel(gan.step, mesh)
+  losses = []
+  for batch in batches:
+    game, metrics = step(game, jax.device_put(batch, training.batch_sharding(mesh)))
+    losses.append(float(metrics["loss_D"]))
+  stack = jax.tree.map(lambda *xs: jnp.stack(xs), *batches)
+  other, rows = training.scanned(gan.step, mesh)(start(gan, mesh, jnp.float64), None, stack)
+  np.testing.assert_allclose(rows["loss_D"], losses, rtol=1e-10)
+  a, b = leaves(game), leaves(other)
+  for name in a:
+    assert relative(a[name], b[name]) < 1e-10, name
+
+
 def test_first_gradients_on_eight_devices_in_float32():
   # Keeps the gradients and moves nothing, so that G's too is taken against the initial weights.
   gan = dcgan(optax.chain(optax.trace(0.0), optax.scale(0.0)))
