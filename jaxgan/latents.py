@@ -36,7 +36,12 @@ AxisName = Hashable | tuple[Hashable, ...]
 
 
 class Sampler(Protocol):
-  """A pure function from a key and a count to float32 latents `[n, dimension]`."""
+  """A pure function from a key and a count to float32 latents `[n, dimension]`.
+
+  >>> sample: Sampler = normal(2)
+  >>> sample(jax.random.key(0), 3).shape
+  (3, 2)
+  """
 
   def __call__(
     self, key: Key, n: int, *, axis_name: AxisName | None = None
@@ -98,6 +103,9 @@ def normal(dimension: int = 100) -> Sampler:
   Returns:
     A sampler of float32 `[n, dimension]`.
 
+  Raises:
+    ValueError: if `dimension` is below 1.
+
   >>> normal(128)(jax.random.key(0), 4).shape
   (4, 128)
   """
@@ -113,6 +121,9 @@ def uniform(dimension: int = 100) -> Sampler:
 
   Returns:
     A sampler of float32 `[n, dimension]` in [-1, 1).
+
+  Raises:
+    ValueError: if `dimension` is below 1.
 
   >>> z = uniform(2)(jax.random.key(0), 1000)
   >>> bool((jnp.abs(z) <= 1).all())
@@ -181,7 +192,11 @@ def categorical(classes: int) -> Sampler:
 
 
 class Mixed(NamedTuple):
-  """A sampler that concatenates named parts, and the view back into them; see `mixed`."""
+  """A sampler that concatenates named parts, and the view back into them; see `mixed`.
+
+  Attributes:
+    parts: samplers by name, in the order of their entries.
+  """
 
   parts: dict[str, Sampler]
 
@@ -196,7 +211,17 @@ class Mixed(NamedTuple):
     return jnp.concatenate(draws, axis=-1)
 
   def split(self, z: Float[Array, "... dimension"]) -> dict[str, Float[Array, "... _"]]:
-    """Slices latents, or a network's estimate of them, into the named parts."""
+    """Slices latents, or a network's estimate of them, into the named parts.
+
+    Args:
+      z: of the sampler's dimension in its last axis.
+
+    Returns:
+      The parts by name, `[..., the part's dimension]`.
+
+    Raises:
+      ValueError: if the last axis is not the sum of the parts' dimensions.
+    """
     shapes = {
       name: jax.eval_shape(lambda key, part=part: part(key, 1), jax.random.key(0))
       for name, part in self.parts.items()
@@ -240,7 +265,13 @@ def mixed(**parts: Sampler) -> Mixed:
 
 
 class Styles(NamedTuple):
-  """Two latents and where the second takes over: layers `crossover` and later use it."""
+  """Two latents and where the second takes over, from `style_mixing`.
+
+  Attributes:
+    first: latents or styles of the layers below the crossover.
+    second: those of the layers from it on.
+    crossover: a layer for each example; the number of layers where there is no second style.
+  """
 
   first: Float[Array, "n dimension"]
   second: Float[Array, "n dimension"]
@@ -294,6 +325,8 @@ def style_mixing(
 
 def mix_styles(styles: Styles, *, layers: int) -> Float[Array, "n layers dimension"]:
   """One style per layer: the first below the crossover, the second from it on.
+
+  Karras et al. 2018 (arXiv 1812.04948), section 3.1; see `style_mixing`.
 
   Args:
     styles: two styles (mapped latents) and the crossover, as `style_mixing` draws them.

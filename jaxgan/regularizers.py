@@ -43,8 +43,8 @@ def kernels(params: PyTree) -> list[Array]:
 def orthogonal(weights: PyTree) -> Float[Array, ""]:
   """`|W^T W - I|_F^2`, summed over the weights: filters orthogonal and of norm 1.
 
-  Brock et al. 2016 (arXiv 1609.07093), in the form of Brock et al. 2018 (arXiv 1809.11096),
-  equation 2, without its factor beta. `W` is the kernel `[..., in, out]` reshaped to `[rest, out]`.
+  Brock et al. 2016 (arXiv 1609.07093), in the form of BigGAN, Brock et al. 2018 (arXiv 1809.11096),
+  section 3.1, without its factor beta. `W` is the kernel `[..., in, out]` as `[rest, out]`.
 
   Args:
     weights: a pytree of kernels, such as `kernels(params)`.
@@ -64,7 +64,7 @@ def orthogonal(weights: PyTree) -> Float[Array, ""]:
 def off_diagonal_orthogonal(weights: PyTree) -> Float[Array, ""]:
   """`|W^T W * (1 - I)|_F^2`, summed over the weights: filters orthogonal, their norms left free.
 
-  BigGAN, Brock et al. 2018 (arXiv 1809.11096), equation 3, without its factor beta = 1e-4. (The
+  BigGAN, Brock et al. 2018 (arXiv 1809.11096), section 3.1, without its factor beta = 1e-4. (The
   released code adds half of this term's gradient.)
 
   Args:
@@ -87,9 +87,15 @@ def off_diagonal_orthogonal(weights: PyTree) -> Float[Array, ""]:
 def spectral(weights: PyTree) -> Float[Array, ""]:
   """`sigma(W)^2`, the squared largest singular value, summed over the weights.
 
-  Yoshida and Miyato 2017 (arXiv 1705.10941), equation 5, without its factor lambda / 2. The value
-  is exact, by a singular value decomposition of each `[rest, out]` matrix: for large kernels take
-  it lazily (`penalties.lazily`).
+  Yoshida and Miyato 2017 (arXiv 1705.10941), without its factor lambda / 2: `sigma = u^T W v`, with
+  the singular vectors `u` and `v` as constants. They come from a singular value decomposition of
+  each `[rest, out]` matrix: for large kernels take it lazily (`penalties.lazily`).
+
+  The gradient is `2 sigma u v^T`, that of `sigma^2` where the largest singular value is simple and
+  one of its subgradients elsewhere. The Hessian is `2 vec(u v^T) vec(u v^T)^T`: it leaves out that
+  `u` and `v` turn with `W`, which adds positive curvature, without bound as the two largest
+  singular values meet. So it is finite everywhere, a lower bound of that of `sigma^2`, and equal to
+  it along `u v^T` and along `W`.
 
   Args:
     weights: a pytree of kernels, such as `kernels(params)`.
@@ -103,7 +109,7 @@ def spectral(weights: PyTree) -> Float[Array, ""]:
   >>> spectral([jnp.diag(jnp.array([3.0, 1.0]))]).round(3)
   Array(9., dtype=float32)
   """
-  return _sum_over(lambda w: jnp.linalg.norm(w, ord=2) ** 2, weights)
+  return _sum_over(_squared_spectral_norm, weights)
 
 
 def path_lengths(
@@ -115,7 +121,7 @@ def path_lengths(
 ) -> Float[Array, "batch"]:
   """How far a generator moves for a step of its latent: `|J^T y|` for a random image `y`.
 
-  StyleGAN2, Karras et al. 2019 (arXiv 1912.04958), equation 4 and its code: `y ~ N(0, I) / sqrt(H
+  StyleGAN2, Karras et al. 2019 (arXiv 1912.04958), section 3.2 and its code: `y ~ N(0, I) / sqrt(H
   W)`, and over the layers the root of the mean of the squared norms.
 
   Args:
@@ -159,7 +165,7 @@ def path_length(
 ) -> tuple[Float[Array, "batch"], Float[Array, ""]]:
   """`(|J^T y| - a)^2`: the generator moves equally far everywhere, and in every direction.
 
-  StyleGAN2, Karras et al. 2019 (arXiv 1912.04958), equation 4, without its factor (2 in the code's
+  StyleGAN2, Karras et al. 2019 (arXiv 1912.04958), section 3.2, without its factor (2 in the code's
   scaling); `a` is the moving average of the lengths, this batch included.
 
   Args:
@@ -215,7 +221,7 @@ def minibatch_entropy(
 ) -> Float[Array, ""]:
   """Entropy of the mean prediction over the batch, which is high if all categories are in use.
 
-  `H(mean_i p(c | x_i))`, as in Springenberg 2015 (arXiv 1511.06390), equation 6: a generator or a
+  `H(mean_i p(c | x_i))`, as in CatGAN, Springenberg 2015 (arXiv 1511.06390): a generator or a
   recognition head *subtracts* it, so that fakes cover the codes evenly.
 
   Args:
@@ -243,6 +249,13 @@ def minibatch_entropy(
   total = total if axis_name is None else jax.lax.psum(total, axis_name)
   log_mean = jnp.log(total) + highest - jnp.log(count)
   return -(jnp.exp(log_mean) * log_mean).sum()
+
+
+def _squared_spectral_norm(w: Array) -> Array:
+  # Differentiating the decomposition itself divides by the gaps between squared singular values.
+  u, _, vh = jnp.linalg.svd(jax.lax.stop_gradient(w), full_matrices=False)
+  exact = jax.lax.Precision.HIGHEST
+  return jnp.vdot(u[:, 0], jnp.matmul(w, vh[0], precision=exact), precision=exact) ** 2
 
 
 def _sum_over(term: Callable[[Array], Array], weights: PyTree) -> Array:

@@ -4,7 +4,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from scipy import integrate, stats
 from scipy.special import logsumexp
 
 from jaxgan import losses
@@ -35,7 +34,8 @@ class Case(NamedTuple):
 
 
 def alpha_conjugate(alpha):
-  return lambda t: ((t * (alpha - 1) + 1) ** (alpha / (alpha - 1)) - 1) / alpha
+  # Where the base is negative, for alpha > 1 alone, the supremum over u > 0 lies at u = 0.
+  return lambda t: (relu(t * (alpha - 1) + 1) ** (alpha / (alpha - 1)) - 1) / alpha
 
 
 def member(divergence, activation, conjugate, **options):
@@ -143,8 +143,28 @@ def case(request) -> Case:
 
 
 def draw(shape, seed=0):
-  # Above -1/2, where the conjugate of alpha = 3 leaves its domain; on both sides of the kinks.
-  return np.random.default_rng(seed).uniform(-0.45, 2.5, shape)
+  return np.random.default_rng(seed).uniform(-4.0, 4.0, shape)
+
+
+def test_draws_lie_on_both_sides_of_every_kink():
+  real, fake = draw((3, 4)), draw((3, 4), 1)
+  kinks = {
+    "hinge, real": real - 1,
+    "hinge, fake": fake + 1,
+    "energy_based": fake - 0.7,
+    "relativistic_hinge, D": real - fake - 1,
+    "relativistic_hinge, G": fake - real - 1,
+    "relativistic_average_hinge, real in D": real - mean(fake) - 1,
+    "relativistic_average_hinge, fake in D": fake - mean(real) + 1,
+    "relativistic_average_hinge, fake in G": fake - mean(real) - 1,
+    "relativistic_average_hinge, real in G": real - mean(fake) + 1,
+    "alpha_3": fake + 0.5,
+  }
+  for name, signed in kinks.items():
+    # Further off than any step of a difference below.
+    assert (signed > 1e-3).any(), name
+    assert (signed < -1e-3).any(), name
+    assert (abs(signed) > 1e-3).all(), name
 
 
 def test_values_gradients_and_transformations(case, x64):
@@ -233,32 +253,31 @@ def test_eight_devices(check_vma, x64):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-def test_extreme_logits_stay_finite(dtype):
+def test_extreme_logits_stay_finite_to_the_second_order(dtype):
   extremes = jnp.array([-1e4, -100.0, -1.0, 0.0, 1.0, 100.0, 1e4], dtype)
   pair = jnp.meshgrid(extremes, extremes)
   classes = [jnp.stack([x, -x, x], -1) for x in pair]
 
   def run(case, loss):
-    def total(real, fake):
-      values = loss(real, fake)
+    def total(pair):
+      values = loss(*pair)
       return values.sum(), values
 
-    return jax.grad(total, (0, 1), has_aux=True)(*(classes if case.classes else pair))
+    def slope(pair):  # a sum over all gradients, whose gradient is the sum of the Hessian's rows
+      gradients, values = jax.grad(total, has_aux=True)(pair)
+      return sum(g.astype(jnp.float32).sum() for g in gradients), (gradients, values)
+
+    second, (first, values) = jax.grad(slope, has_aux=True)(classes if case.classes else pair)
+    return values, first, second
 
   results = jax.jit(lambda: {n: [run(c, loss) for loss in c.loss] for n, c in CASES.items()})()
   for name, result in results.items():
-    for gradients, values in result:
+    for values, first, second in result:
       assert values.dtype == jnp.float32, name
       assert np.isfinite(values).all(), name
-      for gradient in gradients:
-        assert np.isfinite(gradient.astype(jnp.float32)).all(), name
-
-
-def test_gradients_survive_beyond_the_exponent_bound():
-  loss = losses.f_divergence(losses.kullback_leibler)
-  assert jax.grad(loss.discriminator, 1)(0.0, 1e4) > 1e12
-  just_below, just_above = (float(loss.discriminator(0.0, 31.0 + e)) for e in (-1e-3, 1e-3))
-  assert abs(just_above / just_below - 1) < 3e-3
+      for order, gradients in (("first", first), ("second", second)):
+        for gradient in gradients:
+          assert np.isfinite(gradient.astype(jnp.float32)).all(), (name, order)
 
 
 # papers' closed forms: D BCE, G minimax, G non-saturating, LSGAN D and G, hinge D and G, WGAN D,
@@ -311,101 +330,3 @@ def test_bad_arguments():
   for loss in (losses.relativistic(), losses.relativistic_average()):
     with pytest.raises(ValueError, match=r"real_logits.*None"):
       loss.generator(None, jnp.zeros(2))
-
-
-GRID = np.linspace(-9.0, 9.0, 4001)
-P, Q = stats.norm(0.0, 1.0).pdf(GRID), stats.norm(0.4, 0.9).pdf(GRID)
-
-
-def quadrature(values):
-  return integrate.simpson(values, x=GRID)
-
-
-MEMBERS = {
-  "kullback_leibler": losses.kullback_leibler,
-  "reverse_kullback_leibler": losses.reverse_kullback_leibler,
-  "pearson": losses.pearson,
-  "neyman": losses.neyman,
-  "squared_hellinger": losses.squared_hellinger,
-  "jensen_shannon": losses.jensen_shannon,
-  "gan_divergence": losses.gan_divergence,
-  "total_variation": losses.total_variation,
-  "alpha_-1": losses.alpha_divergence(-1.0),
-  "alpha_0.5": losses.alpha_divergence(0.5),
-  "alpha_2": losses.alpha_divergence(2.0),
-}
-DIVERGENCES = {
-  "kullback_leibler": P * np.log(P / Q),
-  "reverse_kullback_leibler": Q * np.log(Q / P),
-  "pearson": (P - Q) ** 2 / Q,
-  "neyman": (P - Q) ** 2 / P,
-  "squared_hellinger": (np.sqrt(P) - np.sqrt(Q)) ** 2,
-  "jensen_shannon": P * np.log(2 * P / (P + Q)) + Q * np.log(2 * Q / (P + Q)),
-  "gan_divergence": P * np.log(P / (P + Q)) + Q * np.log(Q / (P + Q)),
-  "total_variation": abs(P - Q) / 2,
-  "alpha_-1": (P - Q) ** 2 / (2 * P),
-  "alpha_0.5": 2 * (np.sqrt(P) - np.sqrt(Q)) ** 2,
-  "alpha_2": (P - Q) ** 2 / (2 * Q),
-}
-
-
-@pytest.mark.parametrize("name", MEMBERS)
-def test_bound_is_tight_at_the_best_discriminator(name, x64):
-  divergence = MEMBERS[name]
-  loss = losses.f_divergence(divergence)
-
-  def logit_of(target):  # the inverse of the activation, by halving
-    def halve(bounds, _):
-      low, high = bounds
-      middle = (low + high) / 2
-      below = divergence.activation(middle) < target
-      return (jnp.where(below, middle, low), jnp.where(below, high, middle)), None
-
-    start = jnp.full(target.shape, -1e7), jnp.full(target.shape, 1e7)
-    return jax.lax.scan(halve, start, length=100)[0][0]
-
-  @jax.jit
-  def run(u, v):
-    best = logit_of(jax.vmap(jax.grad(divergence.f))(P / Q))  # T* = f'(p/q)
-    zero = jnp.zeros_like(best)
-    parts = [
-      (loss.discriminator(logits, zero), loss.discriminator(zero, logits))
-      for logits in (best, jnp.clip(best, -2.0, 2.0) + 0.3)
-    ]
-    slope = jax.vmap(jax.grad(divergence.f))(u)
-    return {
-      "f": divergence.f(P / Q),
-      "bounds": parts,
-      "origin": loss.discriminator(0.0, 0.0),
-      # Fenchel and Young: u f'(u) - f*(f'(u)) = f(u).
-      "fenchel": u * slope - divergence.conjugate(slope) - divergence.f(u),
-      "fused": divergence.conjugate_of_activation(v),
-      "composed": divergence.conjugate(divergence.activation(v)),
-      "activation": divergence.activation(v),
-    }
-
-  got = run(np.linspace(0.2, 5.0, 50), np.linspace(-0.9, 6.0, 49))
-  # The loss takes a pair at one point; its halves are integrated under P and under Q.
-  origin = got["origin"]
-  best, other = (
-    -quadrature(P * (real - origin) + Q * (fake - origin)) - origin for real, fake in got["bounds"]
-  )
-  expected = quadrature(DIVERGENCES[name])
-  np.testing.assert_allclose(quadrature(Q * got["f"]), expected, atol=1e-6)
-  np.testing.assert_allclose(best, expected, atol=1e-4)
-  assert other < expected - 1e-3
-  np.testing.assert_allclose(got["fenchel"], 0.0, atol=1e-9)
-  np.testing.assert_allclose(got["fused"], got["composed"], rtol=1e-6, atol=1e-9)
-  assert (np.diff(got["activation"]) > 0).all()
-
-
-def test_minimax_is_the_jensen_shannon_divergence_at_its_best(x64):
-  logits = jnp.log(P / Q)  # D* = p / (p + q)
-  zero = jnp.zeros_like(logits)
-  loss = losses.minimax()
-  real = loss.discriminator(logits, zero) - jnp.log(2.0)
-  fake = loss.discriminator(zero, logits) - jnp.log(2.0)
-  jsd = quadrature(DIVERGENCES["jensen_shannon"]) / 2
-  np.testing.assert_allclose(-quadrature(P * real + Q * fake), 2 * jsd - np.log(4), atol=1e-6)
-  # The generator's loss is the value's second term.
-  np.testing.assert_allclose(loss.generator(None, logits), -fake, atol=1e-12)

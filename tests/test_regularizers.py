@@ -96,6 +96,70 @@ def test_sums_over_kernels_only():
     regularizers.orthogonal(params["dense"])
 
 
+def test_spectral_derivatives_hold_the_singular_vectors(x64):
+  w, along = draw(2, 3, 4), draw(2, 3, 4, seed=1)
+
+  @jax.jit
+  def run(along):
+    def slope(w):
+      return jnp.vdot(jax.grad(regularizers.spectral)(w), along)
+
+    return jax.grad(regularizers.spectral)(w), jax.grad(slope)(w)
+
+  u, sigma, vh = np.linalg.svd(w.reshape(6, 4))
+  outer = np.outer(u[:, 0], vh[0]).reshape(w.shape)
+  for direction, is_exact in ((along, False), (w, True), (outer, True)):
+    first, second = run(direction)
+    np.testing.assert_allclose(first, 2 * sigma[0] * outer, rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(second, 2 * (outer * direction).sum() * outer, rtol=1e-9, atol=1e-12)
+    h = 1e-4
+    ahead, here, behind = (
+      np.linalg.svd((w + s * h * direction).reshape(6, 4))[1][0] ** 2 for s in (1, 0, -1)
+    )
+    true, got = (ahead - 2 * here + behind) / h**2, (second * direction).sum()
+    if is_exact:
+      np.testing.assert_allclose(got, true, rtol=1e-6)
+    else:
+      assert got < 0.99 * true  # the turn of the vectors adds curvature
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_spectral_where_singular_values_meet(dtype):
+  weights = {
+    "identity": np.eye(4, 3),
+    "zeros": np.zeros([4, 3]),
+    "two equal": np.diag([2.0, 2.0, 1.0]),
+    "rank 1": np.ones([4, 3]),
+    "extreme": 1e4 * np.eye(3),
+  }
+  weights = {name: jnp.asarray(w, dtype) for name, w in weights.items()}
+
+  @jax.jit
+  def run(weights):
+    def each(w):
+      gradient = jax.grad(regularizers.spectral)
+      along = jnp.ones_like(w)
+      hessian = jax.grad(lambda w: jnp.vdot(gradient(w), along))(w)
+      return regularizers.spectral(w), gradient(w), hessian
+
+    return jax.tree.map(each, weights)
+
+  for name, (value, gradient, hessian) in run(weights).items():
+    w, gradient, hessian = (np.asarray(x, np.float64) for x in (weights[name], gradient, hessian))
+    assert value.dtype == jnp.float32, name
+    np.testing.assert_allclose(value, np.linalg.norm(w, 2) ** 2, rtol=1e-5, err_msg=name)
+    assert np.isfinite(gradient).all(), name
+    assert np.isfinite(hessian).all(), name
+    # A subgradient of a convex function: the tangent plane lies below it everywhere.
+    slack = 0.05 if dtype == "bfloat16" else 1e-4  # of the gradient's own rounding, 2^-8 or 2^-23
+    scale = max(1.0, abs(w).max())
+    for seed in range(20):
+      move = scale * draw(*w.shape, seed=seed)
+      higher = np.linalg.norm(w + move, 2) ** 2
+      plane = float(value) + (gradient * move).sum()
+      assert plane <= higher + slack * scale**2, name
+
+
 def test_path_lengths_against_the_jacobian(x64):
   matrix = draw(4 * 4 * 3, 2 * 5)  # of latents of 2 layers of 5
   w = draw(4096, 2, 5, seed=1)

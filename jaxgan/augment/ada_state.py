@@ -13,16 +13,25 @@ __all__ = ["AdaState", "ada_init", "ada_update"]
 
 
 class AdaState(NamedTuple):
-  """ADA's probability and what was seen since it last changed; all scalars."""
+  """ADA's probability and what was seen since it last changed; all scalars.
+
+  Attributes:
+    p: the probability of each transform.
+    sign_sum: sum of the signs of D(real) over the images seen since.
+    images: real images seen since.
+    batches: batches seen since.
+  """
 
   p: Float[Array, ""]
-  sign_sum: Float[Array, ""]  # of D(real), over those images
+  sign_sum: Float[Array, ""]
   images: Float[Array, ""]
   batches: Int[Array, ""]
 
 
 def ada_init(p: float = 0.0) -> AdaState:
-  """The state before training.
+  """The state before training, of `ada_update`.
+
+  Karras et al. 2020 (arXiv 2006.06676), section 3.
 
   Args:
     p: the first probability, in [0, 1].

@@ -3,6 +3,8 @@
 Each transform strikes each image with probability p, which `ada_update` steers by D's overfitting.
 Augment every image that D sees, the real and the fake, in D's step and in G's, each batch with its
 own key. As long as p stays below about 0.8, G does not learn the augmentations (section 2.2).
+
+Past 300 lines because the transforms are one family: half of the file is their documentation.
 """
 
 from collections.abc import Sequence
@@ -67,6 +69,8 @@ def _check_probability(p: Probability) -> None:
 def pixel_blitting(p: Probability) -> Augmentation:
   """ADA's pixel blitting: moves pixels without resampling them.
 
+  Karras et al. 2020 (arXiv 2006.06676), appendix B.
+
   Horizontal flips, rotations by 90 degrees and integer translations within an eighth of the side,
   filled by reflection; each drawn with probability p, the identity among its outcomes.
 
@@ -75,6 +79,9 @@ def pixel_blitting(p: Probability) -> Augmentation:
 
   Returns:
     An augmentation of floating images `[batch, h, w, c]`.
+
+  Raises:
+    ValueError: if `p` is a number outside [0, 1].
 
   >>> images = jnp.arange(32.0).reshape(2, 4, 4, 1)
   >>> out = pixel_blitting(0.0)(images, jax.random.key(0))
@@ -109,6 +116,8 @@ def pixel_blitting(p: Probability) -> Augmentation:
 def ada_geometry(p: Probability) -> Augmentation:
   """ADA's general geometric transforms, as one affine warp.
 
+  Karras et al. 2020 (arXiv 2006.06676), appendix B.
+
   In order: isotropic scale 2^N(0, 0.2^2); rotation by U(-pi, pi); anisotropic scale 2^N(0, 0.2^2),
   one axis by it and the other by its inverse; a second rotation; translation by N(0, 0.125^2) of
   the side. The rotations strike with 1 - sqrt(1 - p) each, so that either does with p.
@@ -123,6 +132,9 @@ def ada_geometry(p: Probability) -> Augmentation:
   Returns:
     An augmentation of floating images `[batch, h, w, c]`. An image that no transform strikes is
     returned as it is.
+
+  Raises:
+    ValueError: if `p` is a number outside [0, 1].
 
   >>> images = jax.random.normal(jax.random.key(1), [2, 8, 8, 3])
   >>> out = ada_geometry(0.0)(images, jax.random.key(0))
@@ -166,6 +178,8 @@ def ada_geometry(p: Probability) -> Augmentation:
 def ada_colour(p: Probability) -> Augmentation:
   """ADA's colour transforms, affine in each pixel's channels, for images in [-1, 1].
 
+  Karras et al. 2020 (arXiv 2006.06676), appendix B.
+
   In order: brightness + N(0, 0.2^2); contrast by 2^N(0, 0.5^2); luma flip (a reflection across the
   plane of zero luma, on half of the draws); hue rotation about the luma axis by U(-pi, pi);
   saturation by 2^N(0, 1). Luma is the mean over the channels, so that one channel has neither hue
@@ -176,6 +190,9 @@ def ada_colour(p: Probability) -> Augmentation:
 
   Returns:
     An augmentation of floating images `[batch, h, w, c]`; the result may leave [-1, 1].
+
+  Raises:
+    ValueError: if `p` is a number outside [0, 1].
 
   >>> images = jax.random.normal(jax.random.key(1), [2, 8, 8, 3])
   >>> out = ada_colour(0.0)(images, jax.random.key(0))
@@ -206,6 +223,8 @@ def ada_colour(p: Probability) -> Augmentation:
 def ada_filter(p: Probability) -> Augmentation:
   """ADA's image-space filtering: amplifies each of four octaves of the spectrum by 2^N(0, 1).
 
+  Karras et al. 2020 (arXiv 2006.06676), appendix B.
+
   After each amplification the gains are normalised to keep the power of a 1/f spectrum,
   (10, 1, 1, 1) / 13 over the octaves from low to high. Not among the paper's default transforms.
 
@@ -214,6 +233,9 @@ def ada_filter(p: Probability) -> Augmentation:
 
   Returns:
     An augmentation of floating images `[batch, h, w, c]`.
+
+  Raises:
+    ValueError: if `p` is a number outside [0, 1].
 
   >>> images = jax.random.normal(jax.random.key(1), [2, 8, 8, 3])
   >>> bool(jnp.allclose(ada_filter(0.0)(images, jax.random.key(0)), images, atol=1e-5))
@@ -241,6 +263,8 @@ def ada_filter(p: Probability) -> Augmentation:
 def ada_corruption(p: Probability) -> Augmentation:
   """ADA's image-space corruptions: noise, then cutout. Not among the paper's default transforms.
 
+  Karras et al. 2020 (arXiv 2006.06676), appendix B.
+
   Noise is normal in every channel, its deviation |N(0, 0.1^2)|; cutout zeroes a rectangle of half
   the sides about a centre uniform over the image.
 
@@ -249,6 +273,9 @@ def ada_corruption(p: Probability) -> Augmentation:
 
   Returns:
     An augmentation of floating images `[batch, h, w, c]`.
+
+  Raises:
+    ValueError: if `p` is a number outside [0, 1].
 
   >>> images = jax.random.normal(jax.random.key(1), [2, 8, 8, 3])
   >>> bool((ada_corruption(0.0)(images, jax.random.key(0)) == images).all())

@@ -15,12 +15,31 @@ __all__ = ["Augmentation", "compose", "per_example"]
 
 
 class Augmentation(Protocol):
-  """A pure, differentiable function from images to images of the same shape and dtype."""
+  """A pure, differentiable function from images to images of the same shape and dtype.
+
+  >>> from jaxgan import augment
+  >>> policy: Augmentation = augment.translation
+  >>> policy(jnp.ones([2, 8, 8, 3]), jax.random.key(0)).shape
+  (2, 8, 8, 3)
+  """
 
   def __call__(
     self, images: Float[Array, "batch h w c"], key: Key, *, axis_name: AxisName | None = None
   ) -> Float[Array, "batch h w c"]:
-    """Augments each image with its own randomness; see `latents.example_keys` for `axis_name`."""
+    """Augments each image with its own randomness.
+
+    Args:
+      images: floating `[batch, h, w, c]` in [-1, 1].
+      key: a typed key.
+      axis_name: the mapped axis that the batch is split over, if any; see `latents.example_keys`.
+
+    Returns:
+      Images of the same shape and dtype.
+
+    Raises:
+      ValueError: if `images` lacks that shape.
+      TypeError: if `images` is not floating.
+    """
 
 
 def per_example(transform: Callable[[Array, Key], Array]) -> Augmentation:
@@ -31,7 +50,8 @@ def per_example(transform: Callable[[Array, Key], Array]) -> Augmentation:
 
   Returns:
     An augmentation that keys each example by its index in the global batch. It computes in float32
-    at least and returns the dtype of its input.
+    at least and returns the dtype of its input. Images that are not floating `[batch, h, w, c]`
+    raise.
 
   >>> augment = per_example(lambda image, key: image + jax.random.normal(key, []))
   >>> augment(jnp.zeros([2, 4, 4, 3], jnp.bfloat16), jax.random.key(0)).dtype

@@ -87,7 +87,10 @@ def contrast(images: Images, key: Key, *, axis_name: AxisName | None = None) -> 
 
 
 colour = compose(brightness, saturation, contrast)
-"""DiffAugment's colour policy: `brightness`, then `saturation`, then `contrast`."""
+"""DiffAugment's colour policy: `brightness`, then `saturation`, then `contrast`.
+
+Zhao et al. 2020 (arXiv 2006.10738), on floating images `[batch, h, w, c]` in [-1, 1].
+"""
 
 
 def translation(
@@ -103,6 +106,9 @@ def translation(
 
   Returns:
     Images of the same shape and dtype.
+
+  Raises:
+    ValueError: if `ratio` is outside [0, 1].
 
   >>> translation(jnp.ones([2, 8, 8, 3]), jax.random.key(0)).shape
   (2, 8, 8, 3)
@@ -138,6 +144,9 @@ def cutout(
 
   Returns:
     Images of the same shape and dtype.
+
+  Raises:
+    ValueError: if `ratio` is outside [0, 1].
 
   >>> out = cutout(jnp.ones([2, 8, 8, 3]), jax.random.key(0))
   >>> bool((out.sum(axis=[1, 2, 3]) >= 3 * (64 - 16)).all())

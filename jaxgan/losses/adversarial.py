@@ -1,4 +1,7 @@
-"""Adversarial losses: constructors of pairs of pure functions from logits to per-example losses."""
+"""Adversarial losses: constructors of pairs of pure functions from logits to per-example losses.
+
+A function that reads both logits raises a `ValueError` where their shapes differ.
+"""
 
 from jax.nn import relu, softplus
 
@@ -9,7 +12,7 @@ from jaxgan.types import AdversarialLoss
 def minimax() -> AdversarialLoss:
   """The zero-sum game of the first GAN: the generator's loss is the value it can change.
 
-  Goodfellow et al. 2014 (arXiv 1406.2661), equation 1, with `D = sigmoid(logit)`:
+  Goodfellow et al. 2014 (arXiv 1406.2661), section 3, with `D = sigmoid(logit)`:
 
     discriminator  -log D(x) - log(1 - D(G(z)))
     generator       log(1 - D(G(z)))
@@ -88,7 +91,7 @@ def non_saturating(*, label_smoothing: float = 0.0) -> AdversarialLoss:
 def least_squares(a: float = 0.0, b: float = 1.0, c: float = 1.0) -> AdversarialLoss:
   """Least squares towards targets for the raw, linear output of the discriminator.
 
-  Mao et al. 2016 (arXiv 1611.04076), equation 2:
+  LSGAN, Mao et al. 2016 (arXiv 1611.04076):
 
     discriminator  (D(x) - b)^2 / 2 + (D(G(z)) - a)^2 / 2
     generator      (D(G(z)) - c)^2 / 2
@@ -126,7 +129,7 @@ def least_squares(a: float = 0.0, b: float = 1.0, c: float = 1.0) -> Adversarial
 def wasserstein() -> AdversarialLoss:
   """The critic's estimate of the earth mover's distance, for a critic kept Lipschitz.
 
-  Arjovsky et al. 2017 (arXiv 1701.07875), equation 2:
+  WGAN, Arjovsky et al. 2017 (arXiv 1701.07875), section 3:
 
     discriminator  -D(x) + D(G(z))
     generator      -D(G(z))
@@ -182,7 +185,7 @@ def hinge() -> AdversarialLoss:
 def energy_based(margin: float) -> AdversarialLoss:
   """Low energy for data, and for fakes an energy of the margin or more.
 
-  Zhao et al. 2016 (arXiv 1609.03126), equations 1 and 2, for a non-negative energy `D`, such as an
+  EBGAN, Zhao et al. 2016 (arXiv 1609.03126), section 2.1, for a non-negative energy `D`, such as an
   autoencoder's reconstruction error; here a low output means real:
 
     discriminator  D(x) + max(0, margin - D(G(z)))

@@ -56,8 +56,9 @@ def pulling_away(
 ) -> Float[Array, "batch"]:
   """Squared cosine of each fake's features with those of the others, averaged over the others.
 
-  Zhao et al. 2016 (arXiv 1609.03126), equation 4; the mean over the batch is the pulling-away
-  term, `1 / (N (N - 1)) sum_{i != j} cos(S_i, S_j)^2`, which the generator adds at weight 0.1.
+  EBGAN, Zhao et al. 2016 (arXiv 1609.03126), section 2.4; the mean over the batch is the
+  pulling-away term, `1 / (N (N - 1)) sum_{i != j} cos(S_i, S_j)^2`, which the generator adds at
+  weight 0.1.
 
   Args:
     features: the autoencoder's code of each fake, two or more. A zero row is orthogonal to all.
@@ -90,9 +91,9 @@ def auxiliary_classifier(
 ) -> Float[Array, "*batch"]:
   """Cross-entropy of the discriminator's class head, `-log P(c | x)`.
 
-  Odena et al. 2016 (arXiv 1610.09585), equation 3, negated: both players add it, the discriminator
-  on real data and on fakes (each with its own labels), the generator on fakes. It is also the
-  supervised half of `semi_supervised`.
+  AC-GAN, Odena et al. 2016 (arXiv 1610.09585), its `L_C` negated: both players add it, the
+  discriminator on real data and on fakes (each with its own labels), the generator on fakes. It is
+  also the supervised half of `semi_supervised`.
 
   Args:
     class_logits: one logit a class.
@@ -123,8 +124,8 @@ def categorical_information(
 ) -> Float[Array, "*batch"]:
   """`-log Q(c | G(z, c))` of a categorical code.
 
-  Chen et al. 2016 (arXiv 1606.03657), equation 5: `I(c; G(z, c)) >= H(c) - E[-log Q]`, where `H(c)`
-  is `log categories` for a uniform code. Both players add it, at weight lambda.
+  InfoGAN, Chen et al. 2016 (arXiv 1606.03657), section 5: `I(c; G(z, c)) >= H(c) - E[-log Q]`,
+  where `H(c)` is `log categories` for a uniform code. Both players add it, at weight lambda.
 
   Args:
     logits: the recognition head's, for fakes made from `code`.
@@ -151,9 +152,9 @@ def gaussian_information(
 ) -> Float[Array, "*batch"]:
   """`-log Q(c | G(z, c))` of continuous codes, under a factored Gaussian `Q`.
 
-  Chen et al. 2016 (arXiv 1606.03657), equation 5 and section 6. The prior of the code enters by its
-  entropy alone: `H(c)` is `log(high - low)` for each uniform code, `log(2 pi e) / 2` for each
-  normal one.
+  InfoGAN, Chen et al. 2016 (arXiv 1606.03657), sections 5 and 6: the sum over the codes of
+  `(c - mean)^2 / (2 std^2) + log std + log(2 pi) / 2`. The prior of the code enters by its entropy
+  alone: `H(c)` is `log(high - low)` for each uniform code, `log(2 pi e) / 2` for each normal one.
 
   Args:
     mean: the recognition head's mean, for fakes made from `code`.

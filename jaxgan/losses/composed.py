@@ -13,9 +13,9 @@ from jaxgan.types import AdversarialLoss, Array
 def relativistic(base: AdversarialLoss | None = None) -> AdversarialLoss:
   """Each real logit against the fake one beside it, paired by position.
 
-  Jolicoeur-Martineau 2018 (arXiv 1807.00734), equations 7 and 8, with the roles exchanged for the
-  generator; over `non_saturating`, the RpGAN of R3GAN (arXiv 2501.05441). With `L` the base loss
-  of the discriminator:
+  RGAN, Jolicoeur-Martineau 2018 (arXiv 1807.00734), section 4, with the roles exchanged for the
+  generator; over `non_saturating`, RSGAN and the RpGAN of R3GAN (arXiv 2501.05441). With `L` the
+  base loss of the discriminator:
 
     discriminator  L(D(x) - D(G(z)), D(G(z)) - D(x)) / 2
     generator      L(D(G(z)) - D(x), D(x) - D(G(z))) / 2
@@ -58,8 +58,8 @@ def relativistic_average(
 ) -> AdversarialLoss:
   """Each logit against the mean logit of the other side.
 
-  Jolicoeur-Martineau 2018 (arXiv 1807.00734), equations 9 and 10 and table 1 (RaSGAN, RaLSGAN,
-  RaHinge). With `L` the base loss of the discriminator:
+  RaGAN, Jolicoeur-Martineau 2018 (arXiv 1807.00734), section 4: RaSGAN, RaLSGAN, RaHinge. With `L`
+  the base loss of the discriminator:
 
     discriminator  L(D(x) - mean D(G(z)), D(G(z)) - mean D(x)) / 2
     generator      L(D(G(z)) - mean D(x), D(x) - mean D(G(z))) / 2
@@ -116,7 +116,7 @@ def semi_supervised(base: AdversarialLoss | None = None) -> AdversarialLoss:
     `[...]`.
 
   Raises:
-    TypeError: `base` is not a pair of losses.
+    TypeError: `base` is not a pair of losses; in the losses, ValueError: logits without an axis.
 
   >>> loss = semi_supervised()
   >>> loss.discriminator(jax.numpy.zeros([2, 3]), jax.numpy.zeros([2, 3])).round(2)  # D = 3/4
@@ -169,6 +169,7 @@ def matching_aware(
 
   Raises:
     ValueError: the shapes differ.
+    TypeError: `base` is not a pair of losses.
 
   >>> matching_aware(jax.numpy.zeros([2]), jax.numpy.zeros([2]), jax.numpy.zeros([2])).round(4)
   Array([1.3863, 1.3863], dtype=float32)

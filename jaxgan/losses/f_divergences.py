@@ -14,13 +14,17 @@ Function = Callable[[Array], Array]
 
 
 class FDivergence(NamedTuple):
-  """A member of the family: a row of tables 1, 2 and 6 of Nowozin et al. 2016 (arXiv 1606.00709).
+  """A member of the family: a row of the tables of f-GAN, Nowozin et al. 2016 (arXiv 1606.00709).
 
   Attributes:
     f: the convex function of the density ratio `u = p/q > 0`; `D_f(P, Q) = E_Q f(p/q)`.
     activation: `g_f`, from a raw logit to the domain of the conjugate, increasing in the logit.
     conjugate: `f*(t) = sup_u (u t - f(u))`, on its own domain and without any bound.
     conjugate_of_activation: `f*(g_f(v))` as one function of the logit, finite for every logit.
+
+  >>> u, t = jnp.array(2.0), jnp.array(0.5)  # f*(t) >= u t - f(u), whatever u
+  >>> bool(pearson.conjugate(t) >= u * t - pearson.f(u))
+  True
   """
 
   f: Function
@@ -32,7 +36,7 @@ class FDivergence(NamedTuple):
 def f_divergence(member: FDivergence, *, zero_sum: bool = False) -> AdversarialLoss:
   """The variational bound of an f-divergence, tight at the best discriminator.
 
-  Nowozin et al. 2016 (arXiv 1606.00709), equations 4 and 6 and section 3.2, for a raw logit `V`:
+  f-GAN, Nowozin et al. 2016 (arXiv 1606.00709), sections 2 and 3.2, for a raw logit `V`:
 
     discriminator  -g_f(V(x)) + f*(g_f(V(G(z))))     minus the bound; minimum -D_f(P, Q)
     generator      -g_f(V(G(z)))                     the recommended form, or
@@ -79,6 +83,7 @@ kullback_leibler = FDivergence(
   conjugate=lambda t: jnp.exp(t - 1),
   conjugate_of_activation=lambda v: bounded_exp(v - 1),
 )
+"""`D_f = KL(P | Q) = E_P[log p/q]`; its best logit is `1 + log p/q`."""
 
 reverse_kullback_leibler = FDivergence(
   f=lambda u: -jnp.log(u),
@@ -86,6 +91,7 @@ reverse_kullback_leibler = FDivergence(
   conjugate=lambda t: -1 - jnp.log(-t),
   conjugate_of_activation=lambda v: v - 1,
 )
+"""`D_f = KL(Q | P) = E_Q[log q/p]`; its best logit is `log p/q`."""
 
 pearson = FDivergence(
   f=lambda u: (u - 1) ** 2,
@@ -93,6 +99,7 @@ pearson = FDivergence(
   conjugate=lambda t: t**2 / 4 + t,
   conjugate_of_activation=lambda v: v**2 / 4 + v,
 )
+"""Pearson's chi^2, `D_f = E_Q[(p/q - 1)^2]`; its best logit is `2 (p/q - 1)`."""
 
 neyman = FDivergence(
   f=lambda u: (1 - u) ** 2 / u,
@@ -100,6 +107,7 @@ neyman = FDivergence(
   conjugate=lambda t: 2 - 2 * jnp.sqrt(1 - t),
   conjugate_of_activation=lambda v: 2 - 2 * bounded_exp(-v / 2),
 )
+"""Neyman's chi^2, `D_f = E_P[(1 - q/p)^2]`; its best logit is `2 log p/q`."""
 
 squared_hellinger = FDivergence(
   f=lambda u: (jnp.sqrt(u) - 1) ** 2,
@@ -107,6 +115,7 @@ squared_hellinger = FDivergence(
   conjugate=lambda t: t / (1 - t),
   conjugate_of_activation=lambda v: bounded_exp(v) - 1,
 )
+"""`D_f = E_Q[(sqrt(p/q) - 1)^2]`, at most 2; its best logit is `log(p/q) / 2`."""
 
 jensen_shannon = FDivergence(
   f=lambda u: u * jnp.log(u) - (u + 1) * jnp.log((u + 1) / 2),
@@ -114,6 +123,7 @@ jensen_shannon = FDivergence(
   conjugate=lambda t: -jnp.log(2 - jnp.exp(t)),
   conjugate_of_activation=lambda v: softplus(v) - math.log(2),
 )
+"""`D_f = KL(P | M) + KL(Q | M)`, `M = (P + Q) / 2`; its best logit is `log p/q`."""
 
 gan_divergence = FDivergence(
   f=lambda u: u * jnp.log(u) - (u + 1) * jnp.log(u + 1),
@@ -121,6 +131,7 @@ gan_divergence = FDivergence(
   conjugate=lambda t: -jnp.log(1 - jnp.exp(t)),
   conjugate_of_activation=softplus,
 )
+"""`jensen_shannon` less `log 4`: the losses of `non_saturating`, or zero-sum of `minimax`."""
 
 total_variation = FDivergence(
   f=lambda u: jnp.abs(u - 1) / 2,
@@ -128,12 +139,13 @@ total_variation = FDivergence(
   conjugate=lambda t: t,
   conjugate_of_activation=lambda v: jnp.tanh(v) / 2,
 )
+"""`D_f = E_Q|p/q - 1| / 2`, in [0, 1]; its best logit is infinite, of the sign of `p - q`."""
 
 
 def alpha_divergence(alpha: float) -> FDivergence:
   """The alpha-divergence, `f(u) = (u^alpha - 1 - alpha (u - 1)) / (alpha (alpha - 1))`.
 
-  Nowozin et al. 2016 (arXiv 1606.00709), table 6. Its limits at 0 and 1 are the reverse and the
+  f-GAN, Nowozin et al. 2016 (arXiv 1606.00709). Its limits at 0 and 1 are the reverse and the
   forward Kullback-Leibler divergences; at 2 it is half of Pearson's, at 1/2 twice the squared
   Hellinger distance, at -1 half of Neyman's.
 

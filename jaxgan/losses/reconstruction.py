@@ -12,7 +12,7 @@ from jaxgan.types import Array
 def l1(x: Float[Array, "batch ..."], y: Float[Array, "batch ..."]) -> Float[Array, "batch"]:
   """Mean absolute difference of each example.
 
-  The reconstruction term of pix2pix (Isola et al. 2016, arXiv 1611.07004, equation 3, weight 100)
+  The reconstruction term of pix2pix (Isola et al. 2016, arXiv 1611.07004, section 3.1, weight 100)
   and, up to scale, the negative log-likelihood of UNIT's Laplacian.
 
   Args:
@@ -32,7 +32,10 @@ def l1(x: Float[Array, "batch ..."], y: Float[Array, "batch ..."]) -> Float[Arra
 
 
 def l2(x: Float[Array, "batch ..."], y: Float[Array, "batch ..."]) -> Float[Array, "batch"]:
-  """Mean squared difference of each example, the reconstruction term of a Gaussian likelihood.
+  """Mean squared difference of each example.
+
+  The reconstruction term of a Gaussian likelihood and of context encoders (Pathak et al. 2016,
+  arXiv 1604.07379), there over the missing pixels.
 
   Args:
     x: any shape with a batch axis.
@@ -58,7 +61,8 @@ def cycle_consistency(
 ) -> Float[Array, "batch"]:
   """`|F(G(x)) - x|_1 + |G(F(y)) - y|_1`, there and back in both directions.
 
-  Zhu et al. 2017 (arXiv 1703.10593), equation 2, at weight 10; each norm is a mean over pixels.
+  CycleGAN, Zhu et al. 2017 (arXiv 1703.10593), section 3.2, at weight 10; each norm is a mean over
+  pixels.
 
   Args:
     x: images of the first domain.
@@ -88,7 +92,7 @@ def identity_mapping(
 ) -> Float[Array, "batch"]:
   """`|F(x) - x|_1 + |G(y) - y|_1`: an image already in a generator's target domain stays as it is.
 
-  Zhu et al. 2017 (arXiv 1703.10593), section 5.2, at half the weight of the cycle.
+  CycleGAN, Zhu et al. 2017 (arXiv 1703.10593), section 5.2, at half the weight of the cycle.
 
   Args:
     x: images of the first domain.
@@ -114,8 +118,9 @@ def kl_to_standard_normal(
 ) -> Float[Array, "batch"]:
   """`KL(N(mean, variance) | N(0, I))`, the prior term of a variational autoencoder.
 
-  Kingma and Welling 2013 (arXiv 1312.6114), appendix B; UNIT (Liu et al. 2017, arXiv 1703.00848,
-  equation 4) fixes the variance at 1, which leaves half the squared norm of the mean.
+  Kingma and Welling 2013 (arXiv 1312.6114), appendix B: `sum (mean^2 + variance - 1 - log variance)
+  / 2`. UNIT (Liu et al. 2017, arXiv 1703.00848) fixes the variance at 1, which leaves half the
+  squared norm of the mean.
 
   Args:
     mean: of the latent of each example.

@@ -17,9 +17,9 @@ def consistency(
 ) -> Float[Array, "batch"]:
   """`(D(x) - D(T(x)))^2`: the critic's output should not change under an augmentation.
 
-  CR-GAN, Zhang et al. 2019 (arXiv 1910.12027), equation 4, at real data, without its factor
-  lambda = 10. At fakes and fakes of nearby latents, `consistency(critic, G(z), G(T(z)))`, it is the
-  discriminator's half of zCR (Zhao et al. 2020, arXiv 2002.04724, algorithm 2).
+  CR-GAN, Zhang et al. 2019 (arXiv 1910.12027), at real data, without its factor lambda = 10. At
+  fakes and fakes of nearby latents, `consistency(critic, G(z), G(T(z)))`, it is the discriminator's
+  half of zCR (Zhao et al. 2020, arXiv 2002.04724, algorithm 2).
 
   Args:
     critic: returns logits.
@@ -103,7 +103,7 @@ def latent_consistency(
 
 
 class LeCamAverages(NamedTuple):
-  """Moving averages of the discriminator's mean outputs, corrected for their start.
+  """Moving averages of the discriminator's mean outputs, corrected for their start; see `lecam`.
 
   Attributes:
     updates: how many so far.
@@ -117,7 +117,10 @@ class LeCamAverages(NamedTuple):
 
 
 def lecam_averages() -> LeCamAverages:
-  """The averages before their first update.
+  """The averages before their first update, for `lecam`.
+
+  Returns:
+    Zeros, which the first update replaces whole.
 
   >>> int(lecam_averages().updates)
   0
@@ -135,8 +138,8 @@ def lecam_update(
 ) -> LeCamAverages:
   """The averages after one more batch.
 
-  After `t` updates the average is `sum_i decay^(t-i) m_i / sum_i decay^(t-i)`, which starts at the
-  first batch's own mean.
+  The anchors of `lecam`, Tseng et al. 2021 (arXiv 2104.03310). After `t` updates the average is
+  `sum_i decay^(t-i) m_i / sum_i decay^(t-i)`, which starts at the first batch's own mean.
 
   Args:
     averages: `lecam_averages()` to start with.
@@ -175,7 +178,7 @@ def lecam(
 ) -> Float[Array, "..."]:
   """Squared distance of each output from the moving average of the *other* side's.
 
-  Tseng et al. 2021 (arXiv 2104.03310), equation 4, without its factor lambda:
+  LeCam, Tseng et al. 2021 (arXiv 2104.03310), without its factor lambda:
   `(D(x) - a_F)^2 + (D(G(z)) - a_R)^2`.
 
   Args:

@@ -33,9 +33,9 @@ def gradient_penalty(
 ) -> Float[Array, "batch"]:
   """Squared distance of the critic's gradient norm from a target, between real data and fakes.
 
-  WGAN-GP, Gulrajani et al. 2017 (arXiv 1704.00028), equation 3, without its factor lambda = 10:
+  WGAN-GP, Gulrajani et al. 2017 (arXiv 1704.00028), section 4, without its factor lambda = 10:
   `(|grad D(x)| - 1)^2` at `x = e real + (1 - e) fake` with one `e ~ U(0, 1)` an example. One-sided,
-  `max(0, |grad D(x)| - 1)^2`, it is WGAN-LP (Petzka et al. 2017, arXiv 1709.08894, equation 8).
+  `max(0, |grad D(x)| - 1)^2`, it is WGAN-LP (Petzka et al. 2017, arXiv 1709.08894).
 
   Args:
     critic: its examples must not mix.
@@ -80,8 +80,8 @@ def dragan(
 ) -> Float[Array, "batch"]:
   """The gradient penalty around real data alone, of any loss's discriminator.
 
-  DRAGAN, Kodali et al. 2017 (arXiv 1705.07215), equation 4 and the authors' code, without its
-  factor lambda = 10: `(|grad D(x)| - 1)^2` at `x = real + a scale std(real) u`, with
+  DRAGAN, Kodali et al. 2017 (arXiv 1705.07215), as in the authors' code, without its factor
+  lambda = 10: `(|grad D(x)| - 1)^2` at `x = real + a scale std(real) u`, with
   `u ~ U(0, 1)` a pixel and `a ~ U(0, 1)` an example; `std` is one number, over all entries of the
   batch.
 
@@ -147,7 +147,7 @@ def r1(critic: Critic, real: Float[Array, "batch ..."]) -> Float[Array, "batch"]
 def r2(critic: Critic, fake: Float[Array, "batch ..."]) -> Float[Array, "batch"]:
   """Squared gradient norm of the critic at fakes, `|grad D(G(z))|^2`.
 
-  Mescheder et al. 2018 (arXiv 1801.04406), equation 10, without its factor gamma / 2.
+  Mescheder et al. 2018 (arXiv 1801.04406), the companion of `r1`, without its factor gamma / 2.
 
   Args:
     critic: returns logits; its examples must not mix.

@@ -112,6 +112,8 @@ def lazy_adam(
 def clip_weights(params: PyTree, bound: float) -> PyTree:
   """Projects every parameter onto `[-bound, bound]`.
 
+  WGAN, Arjovsky et al. 2017 (arXiv 1701.07875), algorithm 1; see `weight_clipping`.
+
   Args:
     params: any pytree of arrays.
     bound: above 0.

@@ -76,9 +76,10 @@ def adversarial(
     axis_name: the mapped axis over which the batch is split, if any.
 
   Returns:
-    `(discriminator, generator, forward)` for `make_train_step`. They log `loss_D`, `D_x` and
-    `D_G_z1` (D before its update), `loss_G` and `D_G_z2` (D after it); with penalties `penalty`,
-    and `loss_D` is the adversarial part alone.
+    `(discriminator, generator, forward)` for `make_train_step`. They log `loss_D`, `D_x`,
+    `D_G_z1` and `D_accuracy`, the share of logits on the right side of 0 (D before its update),
+    `loss_G` and `D_G_z2` (D after it); with penalties `penalty`, and `loss_D` is the adversarial
+    part alone.
 
   Raises:
     ValueError: both augmentations are given; or, while the step is traced: a penalty takes the
@@ -153,6 +154,7 @@ def adversarial(
       "loss_D": value,
       "D_x": score(real_logits).mean(),
       "D_G_z1": score(fake_logits).mean(),
+      "D_accuracy": ((real_logits > 0).mean() + (fake_logits < 0).mean()) / 2,
     }
     if penalties:
       metrics["penalty"] = penalty(params, game, batch, key)

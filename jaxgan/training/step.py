@@ -65,7 +65,8 @@ def make_train_step(
 
   Returns:
     A pure function. Its batch has leading axes `[d_steps, B, ...]`; the generator's objective sees
-    the last of the `d_steps` batches. Metrics are averaged over the devices.
+    the last of the `d_steps` batches. Metrics are those of the objectives, averaged over the
+    devices, and `grad_norm_D` and `grad_norm_G`, the Euclidean norms of the players' gradients.
 
   Raises:
     ValueError: a count or the decay is out of range.
@@ -120,7 +121,9 @@ def make_train_step(
         {**fakes.aux.metrics, **aux.metrics},
         {**fakes.aux.extra, **aux.extra},
       )
-    return _mean(grads, axis_name), aux
+    grads = _mean(grads, axis_name)
+    norm = {f"grad_norm_{role[0].upper()}": _norm(grads)}
+    return grads, aux._replace(metrics={**aux.metrics, **norm})
 
   def update(role: str, game: Game, grads: PyTree, aux: Aux) -> Game:
     player: Player = getattr(game, role)
@@ -181,6 +184,11 @@ def _varying(game: Game, axis_name: str | None) -> Game:
 
 def _mean(tree: PyTree, axis_name: str | None) -> PyTree:
   return tree if axis_name is None else jax.lax.pmean(tree, axis_name)
+
+
+def _norm(tree: PyTree) -> Array:
+  squares = (jnp.square(x.astype(jnp.float32)).sum() for x in jax.tree.leaves(tree))
+  return jnp.sqrt(jnp.asarray(sum(squares)))
 
 
 def _averaged(player: Player, decay: float) -> PyTree:

@@ -26,6 +26,7 @@ class System(NamedTuple):
     latents: `(key, n) -> [n, ...]`, the latents of n samples.
     generate: `(variables, latents) -> images [n, H, W, C]` in [-1, 1], in evaluation mode.
     d_steps: real batches that a step consumes.
+    probabilities: D's logits are log odds, so that the logged D(x) lies in [0, 1].
   """
 
   init: Callable[[Key], Game]
@@ -33,6 +34,7 @@ class System(NamedTuple):
   latents: Callable[..., Array]
   generate: Callable[[PyTree, Array], Array]
   d_steps: int
+  probabilities: bool = True
 
 
 def system(
@@ -49,6 +51,7 @@ def system(
   play: games.Play = games.alternating,
   ema_decay: float = 0.999,
   extra: Mapping[str, PyTree] | None = None,
+  probabilities: bool = True,
 ) -> System:
   """Puts networks, optimisers and objectives together for `jaxgan.run`.
 
@@ -65,6 +68,8 @@ def system(
     play: how gradients become updates, see `jaxgan.training.games`.
     ema_decay: decay of the generator's moving average per update.
     extra: entries of `Game.extra` at step 0, for objectives that carry some.
+    probabilities: D's logits are log odds; False for Wasserstein, relativistic, least-squares and
+      energy losses.
 
   Returns:
     The system; its step expects the mapped axis `AXIS`.
@@ -95,4 +100,4 @@ def system(
     ema_decay=ema_decay,
     axis_name=AXIS,
   )
-  return System(init, step, latents, generate, d_steps)
+  return System(init, step, latents, generate, d_steps, probabilities)

@@ -348,4 +348,5 @@ def test_the_step_works_without_collections_axis_or_average():
     game, metrics = step(game, batch)
   assert int(game.step) == 200
   assert np.linalg.norm(game.generator.params["shift"]) > 0.5  # it went to look for the data
-  assert set(metrics) == {"loss_D", "loss_G", "D_x", "D_G_z1", "D_G_z2"}
+  norms = {"grad_norm_D", "grad_norm_G"}
+  assert set(metrics) == {"loss_D", "loss_G", "D_x", "D_G_z1", "D_G_z2", "D_accuracy"} | norms

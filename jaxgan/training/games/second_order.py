@@ -61,7 +61,7 @@ def _linearise(
 def consensus(gamma: float = 10.0) -> Play:
   """Both players also descend the squared norm of both gradients.
 
-  Mescheder et al. 2017 (arXiv 1705.10461), equation 10 and algorithm 2, for losses to descend:
+  Mescheder et al. 2017 (arXiv 1705.10461), algorithm 2, for losses to descend:
 
     w <- w - eta (F + gamma grad 1/2 |F|^2),    grad 1/2 |F|^2 = J^T F
 
@@ -219,7 +219,7 @@ def _as_the_other_moves(
 def unrolled(k: int = 5) -> Play:
   """The generator foresees k updates of the discriminator and differentiates through them.
 
-  Metz et al. 2016 (arXiv 1611.02163), equations 7 to 10:
+  Metz et al. 2016 (arXiv 1611.02163), section 2:
 
     D^0 = D,    D^{i+1} = D^i - eta grad_D L_D(G, D^i),    G <- G - eta grad_G L_G(G, D^k(G))
 
