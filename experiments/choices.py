@@ -1,14 +1,17 @@
 """Names for flags: what a person types on one side, functions on the other."""
 
+import functools
 from collections.abc import Callable, Mapping
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
+import jax
 import optax
+import tyro
 
 from jaxgan import losses, penalties
 from jaxgan.run import RunError
 from jaxgan.training import Game, games, objectives
-from jaxgan.types import AdversarialLoss, Array, Batch, Critic, Key
+from jaxgan.types import AdversarialLoss, Array, Batch, Critic, Key, PyTree
 
 T = TypeVar("T")
 
@@ -20,6 +23,13 @@ def pick(choices: Mapping[str, T], flag: str, name: str) -> T:
   return choices[name]
 
 
+def listed(choices: Mapping[str, Any], about: str) -> Any:
+  """What `Annotated` tells tyro of a flag: its help ends with the names that there are."""
+  return tyro.conf.arg(metavar="NAME", help=f"{about}: {', '.join(choices)}.")
+
+
+# Without `energy_based`, which takes the energy of an autoencoder and not a logit, and without the
+# alpha-divergences, which a name alone does not choose.
 LOSSES: dict[str, Callable[[], AdversarialLoss]] = {
   "minimax": losses.minimax,
   "non_saturating": losses.non_saturating,
@@ -28,36 +38,100 @@ LOSSES: dict[str, Callable[[], AdversarialLoss]] = {
   "hinge": losses.hinge,
   "relativistic": losses.relativistic,
   "relativistic_average": losses.relativistic_average,
+  "relativistic_average_hinge": lambda: losses.relativistic_average(losses.hinge()),
+  "relativistic_average_least_squares": lambda: losses.relativistic_average(
+    losses.least_squares(a=-1.0, b=1.0)
+  ),
+  "kullback_leibler": lambda: losses.f_divergence(losses.kullback_leibler),
+  "reverse_kullback_leibler": lambda: losses.f_divergence(losses.reverse_kullback_leibler),
+  "pearson": lambda: losses.f_divergence(losses.pearson),
+  "neyman": lambda: losses.f_divergence(losses.neyman),
+  "squared_hellinger": lambda: losses.f_divergence(losses.squared_hellinger),
+  "jensen_shannon": lambda: losses.f_divergence(losses.jensen_shannon),
+  "gan_divergence": lambda: losses.f_divergence(losses.gan_divergence),
+  "total_variation": lambda: losses.f_divergence(losses.total_variation),
 }
 
 
-def _r1(critic: Critic, batch: Batch, key: Key, game: Game) -> Array:
-  del key, game
-  return penalties.r1(critic, batch["image"])
+class Terms(NamedTuple):
+  """Penalties that go together, and what they carry from step to step.
+
+  Attributes:
+    penalties: each without its weight, which is a flag.
+    remember: of `objectives.adversarial`.
+    extra: makes the entries of `Game.extra` at step 0.
+  """
+
+  penalties: tuple[objectives.Penalty, ...] = ()
+  remember: objectives.Remember | None = None
+  extra: Callable[[], Mapping[str, PyTree]] = dict
 
 
-def _r2(critic: Critic, batch: Batch, key: Key, game: Game) -> Array:
-  del key, game
-  return penalties.r2(critic, batch["fake"])
+def _at(penalty: Callable[..., Array], *entries: str, keyed: bool = False) -> objectives.Penalty:
+  """A penalty `(critic, *points)`, or `(critic, *points, key)`, at entries of the batch."""
+
+  def term(critic: Critic, batch: Batch, key: Key, game: Game) -> Array:
+    del game
+    return penalty(critic, *(batch[entry] for entry in entries), *([key] if keyed else []))
+
+  return term
 
 
-def _gradient_penalty(critic: Critic, batch: Batch, key: Key, game: Game) -> Array:
-  del game
-  return penalties.gradient_penalty(critic, batch["image"], batch["fake"], key)
+_JITTER = 0.05  # deviation of the noise that points are augmented with, a grid's mode's own
 
 
-def _dragan(critic: Critic, batch: Batch, key: Key, game: Game) -> Array:
-  del game
-  return penalties.dragan(critic, batch["image"], key)
+def _jittered(points: Array, key: Key) -> Array:
+  return points + _JITTER * jax.random.normal(key, points.shape, points.dtype)
 
 
-# Each without its weight, which is a flag.
-PENALTIES: dict[str, tuple[objectives.Penalty, ...]] = {
-  "none": (),
-  "r1": (_r1,),
-  "r1_r2": (_r1, _r2),
-  "gradient_penalty": (_gradient_penalty,),
-  "dragan": (_dragan,),
+def _consistency(critic: Critic, real: Array, key: Key) -> Array:
+  return penalties.consistency(critic, real, _jittered(real, key))
+
+
+def _balanced_consistency(critic: Critic, real: Array, fake: Array, key: Key) -> Array:
+  real_key, fake_key = jax.random.split(key)
+  return penalties.balanced_consistency(
+    critic, real, _jittered(real, real_key), fake, _jittered(fake, fake_key)
+  )
+
+
+def _averages(batch: Batch, game: Game) -> penalties.LeCamAverages:
+  return penalties.lecam_update(game.extra["lecam"], batch["real_logits"], batch["fake_logits"])
+
+
+def _lecam(critic: Critic, batch: Batch, key: Key, game: Game) -> Array:
+  del critic, key
+  return penalties.lecam(batch["real_logits"], batch["fake_logits"], _averages(batch, game))
+
+
+_R1 = _at(penalties.r1, "image")
+_R2 = _at(penalties.r2, "fake")
+_R1_ESTIMATE = _at(penalties.r1_estimate, "image", keyed=True)
+_R2_ESTIMATE = _at(penalties.r2_estimate, "fake", keyed=True)
+_BETWEEN = ("image", "fake")
+_ONE_SIDED_GP = functools.partial(penalties.gradient_penalty, one_sided=True)
+_ONE_SIDED_DRAGAN = functools.partial(penalties.dragan, one_sided=True)
+
+# The consistencies augment as suits points, not pictures.
+PENALTIES: dict[str, Terms] = {
+  "none": Terms(),
+  "r1": Terms((_R1,)),
+  "r2": Terms((_R2,)),
+  "r1_r2": Terms((_R1, _R2)),
+  "r1_estimate": Terms((_R1_ESTIMATE,)),
+  "r2_estimate": Terms((_R2_ESTIMATE,)),
+  "r1_r2_estimate": Terms((_R1_ESTIMATE, _R2_ESTIMATE)),
+  "gradient_penalty": Terms((_at(penalties.gradient_penalty, *_BETWEEN, keyed=True),)),
+  "one_sided_gradient_penalty": Terms((_at(_ONE_SIDED_GP, *_BETWEEN, keyed=True),)),
+  "dragan": Terms((_at(penalties.dragan, "image", keyed=True),)),
+  "one_sided_dragan": Terms((_at(_ONE_SIDED_DRAGAN, "image", keyed=True),)),
+  "consistency": Terms((_at(_consistency, "image", keyed=True),)),
+  "balanced_consistency": Terms((_at(_balanced_consistency, *_BETWEEN, keyed=True),)),
+  "lecam": Terms(
+    (_lecam,),
+    remember=lambda batch, game: {"lecam": _averages(batch, game)},
+    extra=lambda: {"lecam": penalties.lecam_averages()},
+  ),
 }
 
 
@@ -71,20 +145,28 @@ class Way(NamedTuple):
 
   Attributes:
     play: of `jaxgan.training.games`.
-    adam: both players' optimiser, `(learning_rate, b1=...)`.
+    adam: both players' optimiser, `(learning_rate, b1=...)`; the rate may be a schedule.
     loss: `(loss, batch_size, axis_name) -> loss`.
+    updates: how often a step moves each optimiser's count.
+    uses_optimizers: whether the last move of a step is the optimisers'.
   """
 
   play: games.Play
   adam: Callable[..., optax.GradientTransformation] = optax.adam
   loss: Callable[[AdversarialLoss, int, str | None], AdversarialLoss] = lambda loss, *_: loss
+  updates: int = 1
+  uses_optimizers: bool = True
 
 
-def _optimistic_adam(learning_rate: float, *, b1: float) -> optax.GradientTransformation:
+def _optimistic_adam(
+  learning_rate: optax.ScalarOrSchedule, *, b1: float
+) -> optax.GradientTransformation:
   return optax.optimistic_adam_v2(learning_rate, b1=b1, nesterov=False)
 
 
-def _adam_with_slope(learning_rate: float, *, b1: float) -> optax.GradientTransformation:
+def _adam_with_slope(
+  learning_rate: optax.ScalarOrSchedule, *, b1: float
+) -> optax.GradientTransformation:
   return optax.adam(learning_rate, b1=b1, eps_root=1e-10)  # see games.unrolled
 
 
@@ -95,12 +177,12 @@ def _best_half(loss: AdversarialLoss, batch_size: int, axis_name: str | None) ->
 GAMES: dict[str, Way] = {
   "alternating": Way(games.alternating),
   "simultaneous": Way(games.simultaneous),
-  "extragradient": Way(games.extragradient),
-  "past_extragradient": Way(games.past_extragradient),
+  "extragradient": Way(games.extragradient, updates=2),
+  "past_extragradient": Way(games.past_extragradient, updates=2),
   "optimistic": Way(games.simultaneous, _optimistic_adam),
   "consensus": Way(games.consensus(gamma=1.0)),
   "symplectic": Way(games.symplectic()),
-  "competitive": Way(games.competitive(0.2, iterations=4)),
+  "competitive": Way(games.competitive(0.2, iterations=4), uses_optimizers=False),
   "unrolled": Way(games.unrolled(k=5), _adam_with_slope),
   "lookahead": Way(games.lookahead(games.alternating)),
   "top_k": Way(games.alternating, loss=_best_half),

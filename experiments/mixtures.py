@@ -5,24 +5,25 @@ The ring of 8 (Metz et al. 2016, arXiv 1611.02163) and the grid of 25 (Srivastav
 under `vmap`:
 
   python -m experiments.mixtures --workdir=/tmp/ring --game=symplectic --penalty=r1
+  python -m experiments.mixtures --workdir=/tmp/grid --mixture=grid
   python -m experiments.mixtures --workdir=/tmp/table --table
 """
 
+import argparse
 import dataclasses
 import json
 import pathlib
-import sys
-import time
-from collections.abc import Callable
-from typing import Any, Literal, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import Annotated, Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import tyro
 
-from experiments import choices, gaussians
-from jaxgan import latents, metrics, models, run, training
+from experiments import choices, gaussians, mixtures_table
+from jaxgan import latents, metrics, models, penalties, run, training
 from jaxgan.training import games, objectives
 from jaxgan.types import Array, Key, PyTree
 
@@ -31,20 +32,21 @@ from jaxgan.types import Array, Key, PyTree
 class Config:
   """Flags of the mixtures."""
 
-  workdir: str
-  """Folder for config.json, metrics.jsonl and the plots."""
+  workdir: str = tyro.MISSING
+  """Folder for config.json, metrics.jsonl and the plot, or for the table. The same command goes on
+  with a table that was stopped."""
   mixture: Literal["ring", "grid"] = "ring"
-  """ring: 8 modes, radius 2, deviation 0.02. grid: 25 modes, spacing 2, deviation 0.05."""
-  loss: str = "non_saturating"
-  """minimax, non_saturating, least_squares, wasserstein, hinge, relativistic or
-  relativistic_average."""
-  penalty: str = "r1"
-  """On the discriminator: none, r1, r1_r2, gradient_penalty or dragan."""
+  """ring: 8 modes, radius 2, deviation 0.02. grid: 25 modes, spacing 2, deviation 0.05. The other
+  flags' defaults depend on it."""
+  loss: Annotated[str, choices.listed(choices.LOSSES, "Of both players")] = "non_saturating"
+  penalty: Annotated[str, choices.listed(choices.PENALTIES, "On the discriminator")] = "r1"
   penalty_weight: float = 0.1
   """Of the penalty: lambda, or half of gamma."""
-  game: str = "alternating"
-  """alternating, simultaneous, extragradient, past_extragradient, optimistic, consensus,
-  symplectic, competitive, unrolled, lookahead or top_k."""
+  clip: float | None = None
+  """Bound on every weight of the discriminator; WGAN takes 0.01."""
+  game: Annotated[str, choices.listed(choices.GAMES, "How gradients become updates")] = (
+    "alternating"
+  )
   seeds: int = 5
   """Runs of the population."""
   seed: int = 0
@@ -55,28 +57,59 @@ class Config:
   """Discriminator updates to each."""
   batch_size: int = 128
   """Points in a batch."""
-  learning_rate: float = 2e-3
-  """Of both players."""
+  learning_rate: float = 4e-3
+  """Of both players' Adam, at the start. (Competitive descent has a fixed rate of its own.)"""
+  rate_left: float = 0.01
+  """Share of it that is left at the last step, at the end of a cosine; 1 keeps it constant."""
   adam_b1: float = 0.5
   """Decay of Adam's first moment."""
-  latent_dim: int = 16
+  latent_dim: int = 2
   """Dimensions of the normal latent."""
   width: int = 64
-  """Of both players' two hidden layers."""
+  """Of both players' hidden layers."""
+  depth: int = 2
+  """Number of both players' hidden layers."""
   log_every: int = 500
   """Steps between two lines of the log and two snapshots."""
   table: bool = False
-  """Run a table of losses by games instead; --loss and --game are not read."""
+  """Make a table of losses by games instead; --loss, --game and --log-every are not read."""
 
   def __post_init__(self) -> None:
     """Refuses values that no run can have."""
-    positive = "seeds steps d_steps batch_size learning_rate latent_dim width log_every"
+    positive = "seeds steps d_steps batch_size learning_rate latent_dim width depth log_every"
     for name in positive.split():
-      if getattr(self, name) <= 0:
+      if not 0 < getattr(self, name) < float("inf"):
         raise run.RunError(f"--{name.replace('_', '-')}={getattr(self, name)} must be positive")
+    if not 0 <= self.penalty_weight < float("inf"):
+      raise run.RunError(f"--penalty-weight={self.penalty_weight} must be 0 or more, and finite")
+    if not 0.0 <= self.rate_left <= 1.0:
+      raise run.RunError(f"--rate-left={self.rate_left} must be in [0, 1]; 1 keeps the rate")
     choices.pick(choices.LOSSES, "--loss", self.loss)
     choices.pick(choices.PENALTIES, "--penalty", self.penalty)
-    choices.pick(choices.GAMES, "--game", self.game)
+    way = choices.pick(choices.GAMES, "--game", self.game)
+    if self.clip is not None and not self.clip > 0.0:
+      raise run.RunError(f"--clip={self.clip} must be positive: WGAN takes 0.01")
+    if self.clip is not None and (self.table or not way.uses_optimizers):
+      raise run.RunError(
+        f"--clip={self.clip} is a part of Adam, which --game=competitive (a row of --table too) "
+        "does not use: leave it out"
+      )
+
+
+PRESETS: Mapping[str, Mapping[str, Any]] = {
+  "ring": {},
+  "grid": dict(depth=3, steps=10_000),
+}
+
+
+def parse(argv: Sequence[str] | None = None) -> Config:
+  """Reads the flags; the mixture's preset has their defaults."""
+  first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+  first.add_argument("--mixture", default=Config.mixture)
+  mixture = first.parse_known_args(argv)[0].mixture
+  # An unknown mixture is left to tyro, which reports it like any other malformed flag.
+  base = Config(mixture=mixture, **PRESETS[mixture]) if mixture in PRESETS else Config()
+  return tyro.cli(Config, default=base, args=argv, description=__doc__)
 
 
 def mixture_of(config: Config) -> gaussians.Mixture:
@@ -105,16 +138,26 @@ _DATA = 1 << 20  # folded into a step's key beyond what its objectives fold in
 
 def build(config: Config) -> Toy:
   """Players, objectives and step of a config."""
-  generator = models.mlp.Generator(2, width=config.width)
-  discriminator = models.mlp.Discriminator(width=config.width)
+  generator = models.mlp.Generator(2, width=config.width, depth=config.depth)
+  discriminator = models.mlp.Discriminator(width=config.width, depth=config.depth)
   way = choices.GAMES[config.game]
-  adam = way.adam(config.learning_rate, b1=config.adam_b1)
+
+  def adam(updates: int) -> optax.GradientTransformation:
+    rate = optax.cosine_decay_schedule(
+      config.learning_rate, updates * config.steps, alpha=config.rate_left
+    )
+    return way.adam(rate, b1=config.adam_b1)
+
+  g_adam, d_adam = adam(way.updates), adam(way.updates + config.d_steps - 1)
+  if config.clip is not None:
+    d_adam = optax.chain(d_adam, penalties.weight_clipping(config.clip))
   z = latents.normal(config.latent_dim)
   terms = choices.PENALTIES[config.penalty]
   parts = objectives.adversarial(
     way.loss(choices.LOSSES[config.loss](), config.batch_size, None),
     z,
-    penalties=[choices.weighted(config.penalty_weight, term) for term in terms],
+    penalties=[choices.weighted(config.penalty_weight, term) for term in terms.penalties],
+    remember=terms.remember,
   )
   play = training.make_train_step(
     parts.discriminator,
@@ -127,11 +170,11 @@ def build(config: Config) -> Toy:
 
   def init(key: Key) -> training.Game:
     run_key, d_key, g_key = jax.random.split(key, 3)
-    game = training.Game.new(
-      run_key,
-      training.new_player(discriminator, adam, d_key, jnp.zeros([1, 2])),
-      training.new_player(generator, adam, g_key, jnp.zeros([1, config.latent_dim])),
-    )
+    d_player = training.new_player(discriminator, d_adam, d_key, jnp.zeros([1, 2]))
+    if config.clip is not None:
+      d_player = d_player.replace(params=penalties.clip_weights(d_player.params, config.clip))
+    g_player = training.new_player(generator, g_adam, g_key, jnp.zeros([1, config.latent_dim]))
+    game = training.Game.new(run_key, d_player, g_player, extra=terms.extra())
     return games.begin(way.play, game)
 
   def step(game: training.Game) -> tuple[training.Game, dict[str, Array]]:
@@ -152,134 +195,89 @@ class Result(NamedTuple):
 
   Attributes:
     coverage: measures of each run, `[seeds]`.
-    snapshots: step, samples and discriminator's probabilities over the plane of the first run.
+    snapshots: of the first run.
   """
 
   coverage: metrics.ModeCoverage
-  snapshots: list[tuple[int, np.ndarray, np.ndarray]]
+  snapshots: list[gaussians.Snapshot]
 
 
 def train(config: Config, write: Callable[[dict[str, Any]], None]) -> Result:
   """Trains the population of a config, and writes a line each `log_every` steps."""
   toy, mixture = build(config), mixture_of(config)
   points = mixture.plane()
-  population = jax.jit(jax.vmap(toy.init))(
-    jax.random.split(jax.random.key(config.seed), config.seeds)
+  # Only the steps are worth compiling: what else runs, runs a few times and op by op, and a table's
+  # populations share those operations.
+  population = jax.vmap(toy.init)(jax.random.split(jax.random.key(config.seed), config.seeds))
+  together = jax.jit(jax.vmap(toy.step))  # under jit it is traced once for both of its uses
+  empty = jax.tree.map(
+    lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(together, population)[1]
   )
 
   @jax.jit
   def advance(population: PyTree, steps: Array) -> PyTree:
     def one(_: Array, carry: PyTree) -> PyTree:
-      return jax.vmap(toy.step)(carry[0])
+      return together(carry[0])
 
-    empty = jax.tree.map(
-      lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(jax.vmap(toy.step), population)[1]
-    )
     return jax.lax.fori_loop(0, steps, one, (population, empty))
 
-  @jax.jit
-  def measure(population: PyTree) -> Any:
+  def measure(population: PyTree) -> tuple[metrics.ModeCoverage, Array, Array]:
     samples = jax.vmap(lambda game: toy.sample(game, jax.random.fold_in(game.key, _DATA)))(
       population
     )
     coverage = jax.vmap(lambda x: metrics.mode_coverage(x, mixture.centres, mixture.std))(samples)
     first = jax.tree.map(lambda x: x[0], population)
-    return coverage, samples[0], jax.nn.sigmoid(toy.logits(first, points))
+    return coverage, samples[0], toy.logits(first, points)
 
   snapshots = []
   for step in range(0, config.steps, config.log_every):
     chunk = min(config.log_every, config.steps - step)
     population, values = advance(population, jnp.asarray(chunk))
     coverage, samples, landscape = jax.device_get(measure(population))
-    snapshots.append((step + chunk, samples, landscape))
+    snapshots.append(gaussians.Snapshot(step + chunk, samples, landscape))
     rows = {**coverage._asdict(), **jax.device_get(values)}
     write({"step": step + chunk, **{name: np.asarray(x).tolist() for name, x in rows.items()}})
   return Result(coverage, snapshots)
 
 
-def plot(path: pathlib.Path, config: Config, snapshots: list[Any]) -> None:
-  """Samples of the first run over its discriminator's landscape, at up to six times."""
-  import matplotlib.pyplot as plt
+def table(config: Config) -> None:
+  """Makes the table, or what is missing of it, and prints it."""
+  workdir = pathlib.Path(config.workdir)
 
-  mixture = mixture_of(config)
-  chosen = [snapshots[i] for i in np.unique(np.linspace(0, len(snapshots) - 1, 6).astype(int))]
-  figure, axes = plt.subplots(1, len(chosen), figsize=(2.2 * len(chosen), 2.5), squeeze=False)
-  half = mixture.extent
-  for ax, (step, samples, landscape) in zip(axes[0], chosen, strict=True):
-    side = round(landscape.size**0.5)
-    ax.imshow(
-      landscape.reshape(side, side),
-      extent=(-half, half, -half, half),
-      origin="lower",
-      cmap="RdBu",
-      vmin=0.0,
-      vmax=1.0,
-      alpha=0.6,
-    )
-    ax.scatter(*mixture.centres.T, s=14, marker="+", c="black", linewidths=0.7)
-    ax.scatter(*samples[:1000].T, s=1.0, c="tab:green", alpha=0.5, linewidths=0)
-    ax.set(xlim=(-half, half), ylim=(-half, half), xticks=[], yticks=[], title=f"step {step}")
-  figure.tight_layout(pad=0.4)
-  figure.savefig(path, dpi=80, bbox_inches="tight")
-  plt.close(figure)
+  def coverage(loss: str, game: str) -> metrics.ModeCoverage:
+    chosen = dataclasses.replace(config, loss=loss, game=game, log_every=config.steps)
+    return train(chosen, lambda line: None).coverage
 
-
-def spread(values: Array, form: str) -> str:
-  """Median and range."""
-  low, middle, high = np.percentile(np.asarray(values), [0, 50, 100])
-  return f"{middle:{form}} ({low:{form}} to {high:{form}})"
-
-
-_TABLE_LOSSES = ("non_saturating", "hinge")
-_TABLE_GAMES = tuple(choices.GAMES)
-
-
-def table(config: Config, write: Callable[[dict[str, Any]], None]) -> str:
-  """Losses by games, a population each: median and range over the seeds, in Markdown."""
-  modes = len(mixture_of(config).centres)
-  head = " | ".join(f"{name}: modes of {modes}, high quality" for name in _TABLE_LOSSES)
-  rows = [f"| game | {head} | s |", "|---" * (len(_TABLE_LOSSES) + 2) + "|"]
-  for game in _TABLE_GAMES:
-    cells, started = [], time.perf_counter()
-    for loss in _TABLE_LOSSES:
-      chosen = dataclasses.replace(config, loss=loss, game=game)
-      names = {"loss": loss, "game": game}
-
-      def tell(line: dict[str, Any], names: dict[str, str] = names) -> None:
-        write({**names, **line})
-
-      coverage = train(chosen, tell).coverage
-      quality = spread(100 * coverage.high_quality, ".0f")
-      cells.append(f"{spread(coverage.covered, '.0f')}, {quality}%")
-    seconds = (time.perf_counter() - started) / len(_TABLE_LOSSES)
-    rows.append(f"| {game} | {' | '.join(cells)} | {seconds:.0f} |")
-    print(rows[-1], file=sys.stderr, flush=True)
-  return "\n".join(rows)
+  rows = mixtures_table.fill(workdir / "table.jsonl", coverage)
+  text = mixtures_table.markdown(rows, len(mixture_of(config).centres))
+  (workdir / "table.md").write_text(text + "\n")
+  print(text)
 
 
 def main(config: Config) -> None:
   """Trains, measures and draws; or makes the table."""
   workdir = pathlib.Path(config.workdir)
-  workdir.mkdir(parents=True, exist_ok=True)
-  (workdir / "config.json").write_text(json.dumps(dataclasses.asdict(config), indent=2) + "\n")
+  unread = ("workdir", *(["loss", "game", "log_every"] if config.table else []))
+  mixtures_table.claim(workdir, dataclasses.asdict(config), unread=unread)
+  if config.table:
+    table(config)
+    return
   with (workdir / "metrics.jsonl").open("w") as file:
 
     def write(line: dict[str, Any]) -> None:
       file.write(json.dumps(line) + "\n")
       file.flush()
 
-    if config.table:
-      text = table(config, write)
-      (workdir / "table.md").write_text(text + "\n")
-      print(text)
-      return
     coverage, snapshots = train(config, write)
 
-  plot(workdir / "samples.png", config, snapshots)
-  modes = len(mixture_of(config).centres)
+  mixture = mixture_of(config)
+  gaussians.plot(workdir / "samples.png", mixture, snapshots)
   print("seed  modes covered  high quality  reverse KL")
   for seed, (covered, quality, divergence) in enumerate(zip(*coverage, strict=True)):
-    print(f"{seed:4}  {covered:5} of {modes:2}     {quality:11.1%}  {divergence:10.3f}")
+    print(
+      f"{seed:4}  {covered:5} of {len(mixture.centres):2}     {quality:11.1%}  {divergence:10.3f}"
+    )
+  spread = mixtures_table.spread
   print(
     f"median (range): {spread(coverage.covered, '.0f')} modes, "
     f"{spread(100 * coverage.high_quality, '.1f')}% high quality, "
@@ -289,4 +287,4 @@ def main(config: Config) -> None:
 
 if __name__ == "__main__":
   with run.command_line():
-    main(tyro.cli(Config, description=__doc__))
+    main(parse())

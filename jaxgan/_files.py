@@ -1,11 +1,11 @@
-"""Files that appear whole or not at all."""
+"""Files that appear whole or not at all, and where they are kept."""
 
 import contextlib
 import os
 import pathlib
 from collections.abc import Iterator
 
-__all__ = ["replacing"]
+__all__ = ["replacing", "user_cache"]
 
 
 @contextlib.contextmanager
@@ -22,3 +22,9 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[pathlib.Path]:
     os.replace(temporary, path)
   finally:
     temporary.unlink(missing_ok=True)
+
+
+def user_cache(*parts: str) -> pathlib.Path:
+  """The place of `parts` in the user's cache: `$XDG_CACHE_HOME/jaxgan`, or `~/.cache/jaxgan`."""
+  base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+  return pathlib.Path(base).expanduser().joinpath("jaxgan", *parts)

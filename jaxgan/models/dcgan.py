@@ -33,8 +33,8 @@ def _stages(resolution: int) -> int:
   return stages
 
 
-def _norm(train: bool, axis_name: str | None, dtype: Any) -> nn.BatchNorm:
-  return nn.BatchNorm(
+def _norm(train: bool, axis_name: str | None, dtype: Any) -> layers.BatchNorm:
+  return layers.BatchNorm(
     use_running_average=not train,
     momentum=0.9,
     epsilon=1e-5,

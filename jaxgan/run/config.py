@@ -68,6 +68,17 @@ class Config:
   """Steps between two sample grids."""
   checkpoint_every: int = 500
   """Steps between two checkpoints. The latest two and the best are kept."""
+  eval_every: int = 0
+  """Steps between two evaluations, at each of which a checkpoint is saved; 0 for none. The best
+  checkpoint is then the best by the first of the metrics."""
+  eval_metrics: str = "kid,fd,pr"
+  """List of kid (kernel distance), fd (Frechet distance), pr (precision and recall), dc (density
+  and coverage), is (inception score)."""
+  eval_features: str = "lite0"
+  """lite0 (EfficientNet-Lite0), inception (of the published FID), or an .npz file that
+  `python -m experiments.classifier` wrote."""
+  eval_samples: int = 1000
+  """Samples of an evaluation, and real pictures at most."""
   cache_dir: str | None = None
   """Where decoded pictures are kept; by default jaxgan/data in the user's cache folder."""
   cache_limit: float = 8.0
@@ -82,11 +93,14 @@ class Config:
   def __post_init__(self) -> None:
     """Refuses values that no run can have."""
     intervals = ["log_every", "sample_every", "checkpoint_every"]
-    positive = ["batch_size", "steps", "width", "learning_rate", "steps_per_call", *intervals]
+    counts = ["batch_size", "steps", "width", "steps_per_call", "eval_samples"]
+    positive = [*counts, "learning_rate", *intervals]
     for name in positive:
       if not 0 < getattr(self, name) < math.inf:
         raise RunError(f"{_flag(name)}={getattr(self, name)} must be positive")
-    for name in intervals:
+    if self.eval_every < 0:
+      raise RunError(f"--eval-every={self.eval_every} must be positive, or 0 for no evaluation")
+    for name in [*intervals, "eval_every"]:
       if getattr(self, name) % self.steps_per_call:
         raise RunError(
           f"{_flag(name)}={getattr(self, name)} must be a multiple of "

@@ -16,6 +16,7 @@ from jaxgan.types import Array, Key
 __all__ = ["Judge"]
 
 _GRID = 64  # pictures in a sample grid
+_COMPARED = 500  # of them in the diversity, whose time goes with the square
 _SCORED = 1000  # most samples, and as many real pictures, in a score
 
 
@@ -50,7 +51,8 @@ class Judge:
     value = float(metrics.sliced_wasserstein(real, fake, self._direction_key))
     if not math.isfinite(value):
       raise RunError(diverged("the samples", int(game.step)))
-    self._log.scalars(int(game.step), {"sliced_wasserstein": value})
+    diversity = metrics.sample_diversity(fake[:_COMPARED], real[:_COMPARED])
+    self._log.scalars(int(game.step), {"sliced_wasserstein": value, "diversity": float(diversity)})
     return value
 
   def _images(self, game: Game, latents: Array) -> np.ndarray:

@@ -8,14 +8,17 @@ import os
 import pathlib
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import jax
 import numpy as np
 from tqdm import tqdm
 
 from jaxgan._files import replacing
+from jaxgan.metrics import Score
+from jaxgan.metrics.health import Monitor
 from jaxgan.run.config import RunError
+from jaxgan.run.evaluation import append_scores
 from jaxgan.types import Metrics
 
 __all__ = ["Log", "Progress", "Window", "diverged"]
@@ -32,11 +35,28 @@ class Log:
 
   Lines after `step`, left by a run that died behind its last checkpoint, are dropped: they are
   about to be written again.
+
+  Args:
+    workdir: folder of the run.
+    step: completed steps.
+    monitor: watches all lines; what it finds goes to `health.jsonl`.
+    say: shows a person what it finds.
   """
 
-  def __init__(self, workdir: str | os.PathLike[str], step: int) -> None:
+  def __init__(
+    self,
+    workdir: str | os.PathLike[str],
+    step: int,
+    monitor: Monitor,
+    say: Callable[[str], None] = lambda text: print(text, file=sys.stderr),
+  ) -> None:
     self._path = pathlib.Path(workdir) / "metrics.jsonl"
-    _truncate(self._path, step)
+    self._health = pathlib.Path(workdir) / "health.jsonl"
+    self._monitor, self._say = monitor, say
+    for path in (self._path, self._health):
+      _truncate(path, step)
+    if self._path.exists():
+      monitor.replay(map(json.loads, self._path.read_text().splitlines()))
     self._file = self._path.open("a")
     # TensorFlow comes with this import: late, so that what fails early fails fast, and quietly.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -58,6 +78,15 @@ class Log:
     self._file.write(json.dumps({"step": step, **values}) + "\n")
     self._file.flush()
     self._writer.write_scalars(step, dict(values))
+    for verdict in self._monitor.update(step, values):
+      self._say(str(verdict))
+      with self._health.open("a") as file:
+        file.write(json.dumps(verdict._asdict()) + "\n")
+
+  def scores(self, step: int, scores: Sequence[Score]) -> None:
+    """Writes scores as scalars, and with their protocols to `scores.jsonl`."""
+    self.scalars(step, {score.name: score.value for score in scores})
+    append_scores(self._path.parent, step, scores)
 
   def image(self, step: int, name: str, image: np.ndarray) -> None:
     """Writes a uint8 picture `[h, w, c]`."""

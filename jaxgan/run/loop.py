@@ -16,9 +16,11 @@ import jax
 
 import jaxgan
 from jaxgan import data, training
+from jaxgan.metrics.health import Monitor
 from jaxgan.run.calls import calls
 from jaxgan.run.checkpoints import Checkpoints
 from jaxgan.run.config import Config, Presets, Record, RunError, check_same_game, parse
+from jaxgan.run.evaluation import Evaluator, features_named, measures_named
 from jaxgan.run.interruption import Interruption
 from jaxgan.run.judge import Judge
 from jaxgan.run.logs import Log, Progress, Window
@@ -102,6 +104,10 @@ def train(build: Build, config: Config) -> int:
     jax.eval_shape(system.init, jax.random.key(0))
   except ValueError as error:
     raise RunError(f"{experiment} cannot be built from these flags: {error}") from error
+  network = None
+  if config.eval_every:
+    measures = measures_named(config.eval_metrics, "--eval-metrics")
+    network = features_named(config.eval_features, "--eval-features")
 
   with contextlib.ExitStack() as stack:
     interruption = stack.enter_context(Interruption())
@@ -116,9 +122,14 @@ def train(build: Build, config: Config) -> int:
     Record(experiment, flags, spec, len(dataset), _environment(mesh)).save(config.workdir)
     _describe(game, dataset, step, config, mesh)
 
-    log = stack.enter_context(Log(config.workdir, step))
+    progress = stack.enter_context(Progress(step, config.steps, config.batch_size * system.d_steps))
+    monitor = Monitor(probabilities=system.probabilities)
+    log = stack.enter_context(Log(config.workdir, step, monitor, progress.say))
     log.hyperparameters(flags)
     judge = Judge(system, config, dataset, log)
+    evaluate = None
+    if network is not None:
+      evaluate = Evaluator(system, config, dataset, network, measures, num=config.eval_samples)
     batches = stack.enter_context(
       data.Batches(
         dataset,
@@ -130,8 +141,6 @@ def train(build: Build, config: Config) -> int:
         workers=config.workers,
       )
     )
-    images_per_step = config.batch_size * system.d_steps
-    progress = stack.enter_context(Progress(step, config.steps, images_per_step))
     window = Window(lambda: batches.wait_seconds)
     started = time.perf_counter()
 
@@ -158,11 +167,22 @@ def train(build: Build, config: Config) -> int:
       if last or step % config.sample_every == 0:
         with window.paused():
           judge.draw(game)
-      if last or stopping or step % config.checkpoint_every == 0:
+      saving = last or stopping or step % config.checkpoint_every == 0
+      # Whoever sends a signal may not wait long: no score, but the state is safe.
+      score = None
+      if evaluate is not None and (last or (step % config.eval_every == 0 and not stopping)):
         with window.paused():
           window.check(step)
-          # Whoever sends a signal may not wait long: no score, but the state is safe.
-          checkpoints.save(game, None if stopping and not last else judge.score(game))
+          scores = evaluate(game)
+          log.scores(step, scores)
+          progress.say("\n".join(str(each) for each in scores))
+          score, saving = evaluate.rank(scores), True
+      if saving:
+        with window.paused():
+          window.check(step)
+          if evaluate is None and (last or not stopping):
+            score = judge.score(game)
+          checkpoints.save(game, score)
       if last or stopping:
         break
     log.flush()

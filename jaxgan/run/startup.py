@@ -7,6 +7,8 @@ import platform
 
 import jax
 
+from jaxgan._files import user_cache
+
 __all__ = ["keep_freed_memory", "use_compilation_cache"]
 
 _M_TRIM_THRESHOLD, _M_MMAP_MAX, _M_ARENA_MAX = -1, -4, -8  # of glibc's malloc.h
@@ -33,8 +35,7 @@ def use_compilation_cache(folder: str | os.PathLike[str] | None = None) -> pathl
   """
   chosen: str | None = getattr(jax.config, "jax_compilation_cache_dir", None)
   if not chosen:
-    base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    chosen = str(folder or pathlib.Path(base).expanduser() / "jaxgan" / "compiled")
+    chosen = str(folder or user_cache("compiled"))
     jax.config.update("jax_compilation_cache_dir", chosen)
   # A start compiles a dozen small programs beside the step; together they take seconds.
   jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)

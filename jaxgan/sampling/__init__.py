@@ -1,7 +1,78 @@
-"""From a generator to pictures: batches of samples, paths between latents, grids."""
+"""From a generator to pictures: batches, truncation, paths, edits, projection, rejection, grids."""
 
-from jaxgan.sampling.generation import in_batches
+from jaxgan.sampling.calibration import (
+  calibration_statistic,
+  isotonic_calibration,
+  logistic_calibration,
+)
+from jaxgan.sampling.directions import (
+  Directions,
+  PrincipalComponents,
+  input_kernel,
+  layer_outputs,
+  principal_components,
+  principal_directions,
+  semantic_factorisation,
+)
+from jaxgan.sampling.editing import sweep, sweep_classes, traverse, vector_arithmetic
+from jaxgan.sampling.generation import batches, in_batches
 from jaxgan.sampling.interpolation import linear, spherical
-from jaxgan.sampling.pictures import grid, save_png, to_uint8
+from jaxgan.sampling.metropolis import metropolis_hastings, metropolis_hastings_sample
+from jaxgan.sampling.pictures import grid, neighbour_grid, pair_grid, save_png, to_uint8
+from jaxgan.sampling.projection import (
+  Inversion,
+  invert,
+  multi_scale,
+  normal_prior,
+  projection_schedule,
+  psnr,
+)
+from jaxgan.sampling.rejection import (
+  Accepted,
+  acceptance_probability,
+  acceptance_shift,
+  rejection_sample,
+)
+from jaxgan.sampling.truncation import mean_latent, normal_coordinates, truncate, truncate_normal
 
-__all__ = ["grid", "in_batches", "linear", "save_png", "spherical", "to_uint8"]
+__all__ = [
+  "Accepted",
+  "Directions",
+  "Inversion",
+  "PrincipalComponents",
+  "acceptance_probability",
+  "acceptance_shift",
+  "batches",
+  "calibration_statistic",
+  "grid",
+  "in_batches",
+  "input_kernel",
+  "invert",
+  "isotonic_calibration",
+  "layer_outputs",
+  "linear",
+  "logistic_calibration",
+  "mean_latent",
+  "metropolis_hastings",
+  "metropolis_hastings_sample",
+  "multi_scale",
+  "neighbour_grid",
+  "normal_coordinates",
+  "normal_prior",
+  "pair_grid",
+  "principal_components",
+  "principal_directions",
+  "projection_schedule",
+  "psnr",
+  "rejection_sample",
+  "save_png",
+  "semantic_factorisation",
+  "spherical",
+  "sweep",
+  "sweep_classes",
+  "to_uint8",
+  "traverse",
+  "truncate",
+  "truncate_normal",
+  "vector_arithmetic",
+]

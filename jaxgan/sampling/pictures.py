@@ -3,11 +3,11 @@
 import os
 
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Int, UInt8
 
 from jaxgan._files import replacing
 
-__all__ = ["grid", "save_png", "to_uint8"]
+__all__ = ["grid", "neighbour_grid", "pair_grid", "save_png", "to_uint8"]
 
 
 def to_uint8(images: Float[np.ndarray, "..."]) -> UInt8[np.ndarray, "..."]:
@@ -42,6 +42,76 @@ def grid(
     top, left = ((h + gap) * (i // columns) + gap, (w + gap) * (i % columns) + gap)
     canvas[top : top + h, left : left + w] = picture
   return canvas
+
+
+def pair_grid(
+  above: UInt8[np.ndarray, "n h w c"],
+  below: UInt8[np.ndarray, "n h w c"],
+  columns: int = 8,
+  *,
+  gap: int = 2,
+) -> UInt8[np.ndarray, "height width c"]:
+  """Tiles pairs, one picture above the other: a picture and its reconstruction, say.
+
+  Args:
+    above: the first of each pair.
+    below: the second.
+    columns: pairs in a row.
+    gap: as in `grid`; twice as much between the rows of pairs.
+
+  >>> pair_grid(*np.zeros([2, 3, 8, 8, 1], np.uint8), columns=2, gap=1).shape
+  (38, 19, 1)
+  """
+  if above.shape != below.shape or columns < 1:
+    raise ValueError(
+      f"above {above.shape} and below {below.shape} must have the same shape, and "
+      f"columns={columns} be at least 1"
+    )
+  columns = min(columns, len(above))
+  parts = []
+  for start in range(0, len(above), columns):
+    empty = np.full((columns, *above.shape[1:]), 128, np.uint8)
+    for pictures in (above, below):
+      row = empty.copy()
+      row[: len(pictures) - start] = pictures[start : start + columns]
+      parts.append(row)
+  rows = [
+    grid(np.concatenate(pair), columns, gap=gap)
+    for pair in zip(parts[::2], parts[1::2], strict=True)
+  ]
+  return np.concatenate(rows)
+
+
+def neighbour_grid(
+  samples: UInt8[np.ndarray, "n h w c"],
+  data: UInt8[np.ndarray, "m h w c"],
+  indices: Int[np.ndarray, "n k"],
+  *,
+  gap: int = 2,
+) -> UInt8[np.ndarray, "height width c"]:
+  """A row for each sample: the sample and, behind a wider gap, its neighbours in the data.
+
+  Args:
+    samples: the pictures on the left.
+    data: where the neighbours are taken from.
+    indices: rows of `data`, nearest first, as `jaxgan.metrics.nearest_neighbours` finds them.
+    gap: as in `grid`.
+
+  >>> data = np.zeros([9, 8, 8, 3], np.uint8)
+  >>> neighbour_grid(data[:4], data, np.zeros([4, 5], int), gap=1).shape
+  (37, 56, 3)
+  """
+  if indices.ndim != 2 or len(indices) != len(samples) or samples.shape[1:] != data.shape[1:]:
+    raise ValueError(
+      f"indices {indices.shape} must be [{len(samples)}, k], and samples {samples.shape} and data "
+      f"{data.shape} pictures of one shape"
+    )
+  if indices.size and not (indices.min() >= 0 and indices.max() < len(data)):
+    raise ValueError(f"indices must be rows of data, from 0 to {len(data) - 1}")
+  neighbours = np.asarray(data[indices.ravel()])
+  return np.concatenate(
+    [grid(samples, 1, gap=gap), grid(neighbours, indices.shape[1], gap=gap)], axis=1
+  )
 
 
 def save_png(path: str | os.PathLike[str], image: UInt8[np.ndarray, "h w c"]) -> None:

@@ -209,7 +209,8 @@ def test_sampling_says_what_is_missing(workdir, tmp_path):
     draw(workdir, out="a.jpg")
 
 
-def test_the_class_balance_is_printed(workdir, capsys):
+def test_the_class_balance_is_printed(workdir, capsys, monkeypatch, tmp_path):
+  monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))  # where the classifier is kept
   class_balance.main(class_balance.Options(str(workdir), num=50))
   output = capsys.readouterr().out
   assert "held-out" in output

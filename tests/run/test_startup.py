@@ -11,6 +11,7 @@ PROGRAM = """
 from jaxgan import run
 print(run.use_compilation_cache(), run.keep_freed_memory())
 import jax
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 jax.block_until_ready(jax.jit(lambda x: jax.numpy.linalg.svd(jax.numpy.sort(x)))(jax.numpy.eye(9)))
 """
 

@@ -39,6 +39,31 @@ def test_the_grid_shows_each_picture_in_its_place():
     sampling.grid(images[..., :2])
 
 
+def levels(*values):
+  """Pictures of one grey level each."""
+  return np.stack([np.full([4, 3, 1], value, np.uint8) for value in values])
+
+
+def test_pairs_stand_one_above_the_other():
+  picture = sampling.pair_grid(levels(1, 2, 3), levels(11, 12, 13), columns=2, gap=1)[..., 0]
+  assert picture.shape == (2 * (2 * 5 + 1), 2 * 4 + 1)
+  assert [picture[y, x] for y in (1, 6, 12, 17) for x in (1, 5)] == [1, 2, 11, 12, 3, 128, 13, 128]
+  with pytest.raises(ValueError, match="same shape"):
+    sampling.pair_grid(levels(1), levels(1, 2))
+
+
+def test_neighbours_stand_right_of_their_sample():
+  indices = np.array([[4, 0], [1, 2]])
+  picture = sampling.neighbour_grid(levels(90, 91), levels(0, 1, 2, 3, 4), indices, gap=1)[..., 0]
+  assert picture.shape == (2 * 5 + 1, 5 + 2 * 4 + 1)
+  assert [picture[y, x] for y in (1, 6) for x in (1, 6, 10)] == [90, 4, 0, 91, 1, 2]
+  assert (picture[:, 4:6] == 128).all()
+  with pytest.raises(ValueError, match="from 0 to 4"):
+    sampling.neighbour_grid(levels(9), levels(0, 1, 2, 3, 4), np.array([[5]]))
+  with pytest.raises(ValueError, match=r"must be \[2, k\]"):
+    sampling.neighbour_grid(levels(9, 9), levels(0), np.array([[0]]))
+
+
 @pytest.mark.parametrize("channels", [1, 3])
 def test_a_png_is_read_back_and_leaves_nothing_else(tmp_path, channels):
   image = np.arange(20 * channels, dtype=np.uint8).reshape(4, 5, channels)

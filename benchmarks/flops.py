@@ -1,0 +1,153 @@
+"""Useful FLOP of a training step: counted by hand from the papers' layers, and from a jaxpr.
+
+A multiplication and an addition are two FLOP. A convolution counts as the direct one, whatever form
+computes it: every kernel tap at every position, padding included, zeros of a dilation left out.
+Only convolutions and matrix products count; norms, activations and Adam do not. One pass of a
+layer, the gradient of its weights and the gradient of its input cost the same.
+"""
+
+import dataclasses
+import itertools
+import math
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+__all__ = ["LATENT", "Passes", "Size", "counted", "dcgan_step", "residual_step", "wgan_gp_step"]
+
+LATENT = 100  # dimensions of the latent, in all models here
+
+Passes = dict[str, float]  # name of a pass to its FLOP
+
+
+@dataclasses.dataclass(frozen=True)
+class Size:
+  """What the cost of a step depends on.
+
+  Attributes:
+    resolution: height and width in pixels.
+    channels: of the pictures.
+    width: features of the widest-resolution stage.
+    batch_size: pictures a batch.
+  """
+
+  resolution: int
+  channels: int
+  width: int
+  batch_size: int = 64
+
+  def __post_init__(self) -> None:
+    """Refuses sizes of nothing."""
+    for name, value in dataclasses.asdict(self).items():
+      if value < 1:
+        raise ValueError(f"{name}={value} must be positive")
+
+
+def _conv(size: Size, positions: int, kernel: int, channels: tuple[int, int]) -> float:
+  return 2.0 * size.batch_size * positions**2 * kernel**2 * math.prod(channels)
+
+
+def _pyramid(size: Size, top: int) -> list[float]:
+  """FLOP of DCGAN's layers from the picture to 1x1, of 4x4 kernels all."""
+  stages = (size.resolution // 4).bit_length() - 1
+  if stages < 1 or 4 << stages != size.resolution:
+    raise ValueError(f"resolution={size.resolution} must be 8, 16, 32, 64, 128 ... (4 times 2^k)")
+  features = [size.channels, *(size.width << stage for stage in range(stages))]
+  halvings = [
+    _conv(size, size.resolution >> stage, 4, channels)
+    for stage, channels in enumerate(itertools.pairwise(features), start=1)
+  ]
+  return [*halvings, _conv(size, 1, 4, (features[-1], top))]
+
+
+def dcgan_step(size: Size) -> Passes:
+  """One update of each player on one batch of latents, the generator's pass shared."""
+  d, g = _pyramid(size, 1), _pyramid(size, LATENT)[::-1]
+  return {
+    "generator": sum(g),
+    "D's step: discriminator on real and fake": 2 * sum(d),
+    "D's step: gradients of weights": 2 * sum(d),
+    "D's step: gradients of features": 2 * sum(d[1:]),  # none of the pictures
+    "G's step: discriminator": sum(d),
+    "G's step: gradients of features and fakes": sum(d),
+    "G's step: gradients of the generator's weights": sum(g),
+    "G's step: gradients of the generator's features": sum(g[1:]),  # none of the latents
+  }
+
+
+def wgan_gp_step(size: Size) -> Passes:
+  """One update of a critic without norms, fakes included.
+
+  The penalty's derivative runs up through the gradient: the critic's activations have no second
+  derivative, so nothing runs back through its first pass.
+  """
+  d, g = _pyramid(size, 1), _pyramid(size, LATENT)
+  return {
+    "generator": sum(g),
+    "critic on real and fake": 2 * sum(d),
+    "gradients of weights": 2 * sum(d),
+    "gradients of features": 2 * sum(d[1:]),
+    "penalty: critic between real and fake": sum(d),
+    "penalty: its gradient in the pictures": sum(d),
+    "penalty: derivative in that gradient's features": sum(d[:-1]),
+    "penalty: derivative in its weights": sum(d),
+  }
+
+
+def residual_step(size: Size) -> Passes:
+  """Forward and backward pass of two 3x3 convolutions of `width` features."""
+  convolutions = 2 * _conv(size, size.resolution, 3, (size.width, size.width))
+  return {
+    "forward": convolutions,
+    "gradients of weights": convolutions,
+    "gradients of features": convolutions,
+  }
+
+
+def counted(function: Callable[..., Any], *args: Any) -> float:
+  """FLOP of the convolutions and matrix products in the jaxpr of `function(*args)`.
+
+  Nothing is compiled: passes that a compiler would merge or drop are counted.
+  """
+  import jax
+
+  return _jaxpr_flops(jax.make_jaxpr(function)(*args).jaxpr)
+
+
+def _jaxpr_flops(jaxpr: Any) -> float:
+  return sum(_equation_flops(equation) for equation in jaxpr.eqns)
+
+
+def _equation_flops(equation: Any) -> float:
+  name = equation.primitive.name
+  if name == "conv_general_dilated":
+    return _conv_flops(equation)
+  if name == "dot_general":
+    contracted = equation.params["dimension_numbers"][0][0]
+    lhs = equation.invars[0].aval.shape
+    return 2.0 * equation.outvars[0].aval.size * math.prod(lhs[axis] for axis in contracted)
+  inner = [_jaxpr_flops(jaxpr) for jaxpr in _jaxprs(equation.params.values())]
+  if name == "cond":
+    return max(inner)
+  if name == "while" and any(inner):
+    raise ValueError("a while loop with convolutions or products: how often it turns is not known")
+  return equation.params.get("length", 1) * sum(inner) if name == "scan" else sum(inner)
+
+
+def _jaxprs(values: Any) -> Iterator[Any]:
+  for value in values:
+    if isinstance(value, Sequence) and not isinstance(value, str):
+      yield from _jaxprs(value)
+    elif hasattr(value, "eqns"):
+      yield getattr(value, "jaxpr", value)
+
+
+def _conv_flops(equation: Any) -> float:
+  """Products of the direct form, gathering or scattering, whichever meets fewer zeros."""
+  params, numbers = equation.params, equation.params["dimension_numbers"]
+  lhs, rhs = (v.aval.shape for v in equation.invars)
+  out = equation.outvars[0].aval.shape
+  total = 2.0 * out[numbers.out_spec[0]] * out[numbers.out_spec[1]] * rhs[numbers.rhs_spec[1]]
+  for i, dilation in enumerate(params["lhs_dilation"]):
+    size, taps = lhs[numbers.lhs_spec[2 + i]], rhs[numbers.rhs_spec[2 + i]]
+    total *= min(out[numbers.out_spec[2 + i]] * taps / dilation, size * taps)
+  return total

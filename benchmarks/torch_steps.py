@@ -1,0 +1,207 @@
+"""The steps in PyTorch: as its DCGAN example takes them, tuned, and compiled.
+
+The tuned form has channels last, no weight gradients of D in the generator's step, one backward
+pass for both of D's losses and Adam's fastest form; the example's has a backward pass a loss, a
+sigmoid apart from the loss, weight gradients of D in both steps, and reads the scalars that it
+logs. Loaded in a worker only, after its allocator is set.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import nn
+
+from benchmarks import machine
+from benchmarks.flops import LATENT, Size
+from benchmarks.models import Options, Work
+
+__all__ = ["STEPS", "matmul"]
+
+torch.set_num_threads(machine.cores())
+
+
+def _stages(resolution: int) -> int:
+  return (resolution // 4).bit_length() - 1
+
+
+def _initialize(module: nn.Module) -> None:
+  for layer in module.modules():
+    if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
+      nn.init.normal_(layer.weight, std=0.02)
+    elif isinstance(layer, nn.BatchNorm2d):
+      nn.init.normal_(layer.weight, mean=1.0, std=0.02)
+
+
+def generator(size: Size) -> nn.Sequential:
+  """From latents `[batch, 100, 1, 1]` to pictures."""
+  features = [size.width << stage for stage in range(_stages(size.resolution))][::-1]
+  layers: list[nn.Module] = [nn.ConvTranspose2d(LATENT, features[0], 4, bias=False)]
+  for before, after in zip(features, [*features[1:], size.channels], strict=True):
+    layers += [nn.BatchNorm2d(before), nn.ReLU(inplace=True)]
+    layers.append(nn.ConvTranspose2d(before, after, 4, stride=2, padding=1, bias=False))
+  return nn.Sequential(*layers, nn.Tanh())
+
+
+def discriminator(size: Size) -> nn.Sequential:
+  """From pictures to logits."""
+  features = [size.width << stage for stage in range(_stages(size.resolution))]
+  layers: list[nn.Module] = []
+  for before, after in zip([size.channels, *features[:-1]], features, strict=True):
+    layers.append(nn.Conv2d(before, after, 4, stride=2, padding=1, bias=False))
+    layers += [nn.BatchNorm2d(after)] if layers[1:] else []  # none after the first
+    layers.append(nn.LeakyReLU(0.2, inplace=True))
+  return nn.Sequential(*layers, nn.Conv2d(features[-1], 1, 4, bias=False), nn.Flatten(0))
+
+
+def critic(size: Size) -> nn.Sequential:
+  """The discriminator with biases in place of norms."""
+  features = [size.width << stage for stage in range(_stages(size.resolution))]
+  layers: list[nn.Module] = []
+  for before, after in zip([size.channels, *features[:-1]], features, strict=True):
+    layers += [nn.Conv2d(before, after, 4, stride=2, padding=1), nn.LeakyReLU(0.2, inplace=True)]
+  return nn.Sequential(*layers, nn.Conv2d(features[-1], 1, 4), nn.Flatten(0))
+
+
+class ResidualBlock(nn.Module):
+  """Two 3x3 convolutions, each after a ReLU, beside the identity."""
+
+  def __init__(self, features: int) -> None:
+    super().__init__()
+    self.first = nn.Conv2d(features, features, 3, padding=1)
+    self.second = nn.Conv2d(features, features, 3, padding=1)
+
+  def forward(self, x: torch.Tensor) -> torch.Tensor:
+    """Keeps the shape."""
+    return x + self.second(self.first(x.relu()).relu_())
+
+
+def _count(*networks: nn.Module) -> int:
+  return sum(p.numel() for network in networks for p in network.parameters())
+
+
+def _format(options: Options) -> torch.memory_format:
+  last = options.get("channels_last", True)
+  return torch.channels_last if last else torch.contiguous_format
+
+
+def _prepared(network: nn.Module, options: Options) -> tuple[nn.Module, nn.Module]:
+  """The network, and what is called in its place."""
+  _initialize(network)
+  network = network.to(memory_format=_format(options))
+  return network, torch.compile(network) if options.get("compiled") else network
+
+
+def _adam(network: nn.Module, rate: float, betas: tuple[float, float], options: Options):
+  chosen = {"fused": True} if options.get("fused", True) else {"foreach": True}
+  if options.get("official"):
+    chosen = {}
+  return torch.optim.Adam(network.parameters(), rate, betas, **chosen)
+
+
+def _pictures(size: Size, options: Options) -> torch.Tensor:
+  shape = (size.batch_size, size.channels, size.resolution, size.resolution)
+  return torch.empty(shape).uniform_(-1.0, 1.0).contiguous(memory_format=_format(options))
+
+
+def matmul(n: int) -> Callable[[], None]:
+  a, b, out = torch.randn(n, n), torch.randn(n, n), torch.empty(n, n)
+
+  def product() -> None:
+    torch.mm(a, b, out=out)
+
+  return product
+
+
+def dcgan(size: Size, options: Options) -> Work:
+  """One update of each player."""
+  g, call_g = _prepared(generator(size), options)
+  plain = discriminator(size)
+  official = options.get("official", False)
+  d, call_d = _prepared(nn.Sequential(*plain, nn.Sigmoid()) if official else plain, options)
+  g_adam, d_adam = (_adam(network, 2e-4, (0.5, 0.999), options) for network in (g, d))
+  real = _pictures(size, options)
+  ones, zeros = torch.ones(size.batch_size), torch.zeros(size.batch_size)
+
+  def noise() -> torch.Tensor:
+    return torch.randn(size.batch_size, LATENT, 1, 1)
+
+  def tuned() -> None:
+    loss = nn.functional.binary_cross_entropy_with_logits
+    fake = call_g(noise())
+    d.requires_grad_(True)
+    d_adam.zero_grad()
+    (loss(call_d(real), ones) + loss(call_d(fake.detach()), zeros)).backward()
+    d_adam.step()
+    d.requires_grad_(False)
+    g_adam.zero_grad()
+    loss(call_d(fake), ones).backward()
+    g_adam.step()
+
+  def as_the_example() -> None:
+    loss = nn.functional.binary_cross_entropy
+    d.zero_grad()
+    on_real = d(real)
+    loss_real = loss(on_real, ones)
+    loss_real.backward()
+    on_real.mean().item()
+    fake = g(noise())
+    on_fake = d(fake.detach())
+    loss_fake = loss(on_fake, zeros)
+    loss_fake.backward()
+    on_fake.mean().item()
+    d_adam.step()
+    g.zero_grad()
+    on_fake = d(fake)
+    loss_g = loss(on_fake, ones)
+    loss_g.backward()
+    on_fake.mean().item()
+    g_adam.step()
+    (loss_real + loss_fake).item(), loss_g.item()
+
+  return Work(as_the_example if official else tuned, _count(g, d))
+
+
+def wgan_gp(size: Size, options: Options) -> Work:
+  """The critic's update of WGAN-GP, fakes included."""
+  if options.get("compiled"):
+    from torch._functorch import config
+
+    config.donated_buffer = False  # or it refuses to keep the graph
+  g, call_g = _prepared(generator(size), options)
+  d, call_d = _prepared(critic(size), options)
+  adam = _adam(d, 1e-4, (0.0, 0.9), options)
+  real = _pictures(size, options)
+  parameters = list(d.parameters())  # else the points between would get a gradient too
+
+  def step() -> None:
+    with torch.no_grad():
+      fake = call_g(torch.randn(size.batch_size, LATENT, 1, 1))
+    epsilon = torch.rand(size.batch_size, 1, 1, 1)
+    between = (epsilon * real + (1 - epsilon) * fake).requires_grad_(True)
+    (slope,) = torch.autograd.grad(call_d(between).sum(), between, create_graph=True)
+    penalty = ((slope.square().sum((1, 2, 3)).sqrt() - 1) ** 2).mean()
+    adam.zero_grad()
+    loss = call_d(fake).mean() - call_d(real).mean() + 10.0 * penalty
+    loss.backward(inputs=parameters)
+    adam.step()
+
+  return Work(step, _count(g, d))
+
+
+def residual(size: Size, options: Options) -> Work:
+  """Forward and backward pass, with the gradient of the input."""
+  block, call = _prepared(ResidualBlock(size.width), options)
+  shape = (size.batch_size, size.width, size.resolution, size.resolution)
+  layout = _format(options)
+  x, cotangent = (torch.randn(shape).contiguous(memory_format=layout) for _ in range(2))
+  x.requires_grad_(True)
+
+  def step() -> None:
+    block.zero_grad()
+    x.grad = None
+    call(x).backward(cotangent)
+
+  return Work(step, _count(block))
+
+
+STEPS = {"dcgan": dcgan, "wgan_gp": wgan_gp, "residual": residual}

@@ -1,0 +1,110 @@
+"""Scores of a trained run: a table, a JSON file, and a plot of the scores over training."""
+
+import dataclasses
+import json
+import pathlib
+import sys
+from typing import Any, Literal
+
+import tyro
+
+from jaxgan import run
+from jaxgan._files import replacing
+from jaxgan.metrics import Score
+from jaxgan.run import evaluation
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+  """Scores the samples of a run against the data that it was trained on."""
+
+  workdir: str
+  """Folder of the run."""
+  metrics: str = "kid,fd,pr"
+  """List of kid (kernel distance), fd (Frechet distance), pr (precision and recall), dc (density
+  and coverage), is (inception score)."""
+  features: str = "lite0"
+  """lite0 (EfficientNet-Lite0), inception (of the published FID) or a classifier's .npz file."""
+  num: int = 1000
+  """Samples, and real pictures at most. Scores of different numbers do not compare."""
+  checkpoint: Literal["latest", "best"] | int = "latest"
+  """Which checkpoint: latest, best or a step."""
+  ema: bool = True
+  """Sample from the moving average of the generator."""
+  split: str | None = None
+  """Compare with another split of the data set, such as test."""
+  data_dir: str | None = None
+  """Where TFDS keeps its data sets, if not where the run found them."""
+  seed: int = 0
+  """Of the samples."""
+
+
+def main(options: Options) -> list[Score]:
+  """Restores the run, scores it, prints and writes."""
+  if options.num < 1 or options.seed < 0:
+    raise run.RunError(f"--num={options.num} must be positive, --seed={options.seed} 0 or more")
+  measures = evaluation.measures_named(options.metrics, "--metrics")
+  restored = run.restore(options.workdir, options.checkpoint)
+  network = evaluation.features_named(options.features, "--features")
+  given = {"split": options.split, "data_dir": options.data_dir}
+  changed: dict[str, Any] = {k: v for k, v in given.items() if v is not None}
+  config = dataclasses.replace(restored.config, **changed)
+  dataset = run.load_data(config)
+  evaluator = evaluation.Evaluator(
+    restored.system, config, dataset, network, measures, num=options.num, seed=options.seed
+  )
+  scores = evaluator(restored.game, average=options.ema)
+  step, workdir = int(restored.game.step), pathlib.Path(options.workdir)
+  print(table(scores, step))
+  name = f"evaluation_{step:06d}.json"
+  with replacing(workdir / name) as temporary:
+    content = {"step": step, "scores": [score.to_dict() for score in scores]}
+    temporary.write_text(json.dumps(content, indent=2) + "\n")
+  written = [name]
+  if history := evaluation.read_scores(workdir):
+    plot(workdir / "scores.png", history)
+    written.append("scores.png")
+  print(f"written to {workdir}: {', '.join(written)}", file=sys.stderr)
+  return scores
+
+
+def table(scores: list[Score], step: int) -> str:
+  """The scores in Markdown, under the protocol that they share."""
+  protocol = scores[0].protocol
+  rows = [
+    f"step {step}, {protocol.real:,} real pictures of {protocol.dataset} ({protocol.split}), "
+    f"{protocol.fake:,} samples of {'averaged' if protocol.ema else 'raw'} weights, "
+    f"{protocol.resolution} px, weights {protocol.weights_hash}, resize: {protocol.resize}",
+    "",
+    "| score | value | standard error |",
+    "|---|---|---|",
+  ]
+  for score in scores:
+    error = "" if score.standard_error is None else f"{score.standard_error:.2g}"
+    rows.append(f"| {score.name} | {score.value:.4g} | {error} |")
+  return "\n".join(rows)
+
+
+def plot(path: pathlib.Path, history: list[tuple[int, Score]]) -> None:
+  """Each score over the steps, with twice its standard error."""
+  import matplotlib.pyplot as plt
+
+  names = list(dict.fromkeys(score.name for _, score in history))
+  figure, axes = plt.subplots(1, len(names), figsize=(3.4 * len(names), 2.6), squeeze=False)
+  for ax, name in zip(axes[0], names, strict=True):
+    points = [(step, score) for step, score in history if score.name == name]
+    errors = [2 * (score.standard_error or 0.0) for _, score in points]
+    values = [score.value for _, score in points]
+    ax.errorbar([step for step, _ in points], values, errors, marker=".", capsize=2)
+    ax.set(title=name, xlabel="step")
+    ax.title.set_fontsize(9)
+    ax.grid(alpha=0.3)
+  figure.tight_layout()
+  with replacing(path) as temporary:
+    figure.savefig(temporary, dpi=90, format="png")
+  plt.close(figure)
+
+
+if __name__ == "__main__":
+  with run.command_line():
+    main(tyro.cli(Options))

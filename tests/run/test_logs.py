@@ -1,0 +1,31 @@
+import json
+
+from jaxgan.metrics.health import Monitor
+from jaxgan.run.logs import Log
+
+
+def lines(path):
+  return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_verdicts_are_said_once_and_kept_over_a_resume(tmp_path):
+  """D is right about everything from step 0 on; the run dies at step 600 of a checkpoint at 500."""
+  said = []
+
+  def write(first, last, completed):
+    with Log(tmp_path, completed, Monitor(warmup=0), said.append) as log:
+      for step in range(first, last, 50):
+        log.scalars(step, {"D_accuracy": 1.0, "loss_D": 1e-4})
+
+  write(0, 650, 0)
+  assert len(said) == 1
+  assert "discriminator wins" in said[0]
+  kept = lines(tmp_path / "health.jsonl")
+  assert [(verdict["name"], verdict["step"]) for verdict in kept] == [("discriminator_wins", 450)]
+  write(550, 800, 500)
+  assert len(said) == 1  # it still stands
+  assert [line["step"] for line in lines(tmp_path / "metrics.jsonl")] == list(range(0, 800, 50))
+  assert lines(tmp_path / "health.jsonl") == kept
+  write(450, 600, 400)  # from before the verdict: it is found again
+  assert len(said) == 2
+  assert lines(tmp_path / "health.jsonl") == kept
