@@ -29,6 +29,7 @@ from jaxgan.sampling.projection import (
 )
 from jaxgan.sampling.rejection import (
   Accepted,
+  RejectionError,
   acceptance_probability,
   acceptance_shift,
   rejection_sample,
@@ -40,6 +41,7 @@ __all__ = [
   "Directions",
   "Inversion",
   "PrincipalComponents",
+  "RejectionError",
   "acceptance_probability",
   "acceptance_shift",
   "batches",

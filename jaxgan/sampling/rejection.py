@@ -12,10 +12,20 @@ from jaxtyping import Float
 from jaxgan.sampling.generation import in_batches
 from jaxgan.types import Array, Key
 
-__all__ = ["Accepted", "acceptance_probability", "acceptance_shift", "rejection_sample"]
+__all__ = [
+  "Accepted",
+  "RejectionError",
+  "acceptance_probability",
+  "acceptance_shift",
+  "rejection_sample",
+]
 
 Propose = Callable[[Key, int], Array]
 Score = Callable[[Array], Array]
+
+
+class RejectionError(RuntimeError):
+  """Too few samples were accepted."""
 
 
 class Accepted(NamedTuple):
@@ -132,7 +142,7 @@ def rejection_sample(
 
   Raises:
     ValueError: a number is out of range, or a logit is not finite.
-    RuntimeError: `most` proposals were not enough.
+    RejectionError: `most` proposals were not enough.
 
   >>> draw = lambda key, n: jax.random.uniform(key, [n])
   >>> kept = rejection_sample(draw, jnp.log, jax.random.key(0), 1000, percentile=None)
@@ -149,7 +159,7 @@ def rejection_sample(
   largest = float(seen.max())
   while count < n:
     if tried >= most:
-      raise RuntimeError(f"{count} of n={n} accepted in {tried} proposals: lower the percentile")
+      raise RejectionError(f"only {count} of n={n} accepted in {tried} proposals: lower percentile")
     draw_key, accept_key = jax.random.split(jax.random.fold_in(key, tried))
     proposals = propose(draw_key, batch_size)
     logits = scored(score, proposals, batch_size)

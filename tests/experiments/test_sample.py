@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from experiments import dcgan, sample
+from experiments.restored import Source
 from jaxgan import data, latents, run, sampling
 from jaxgan.run.checkpoints import Checkpoints
 from jaxgan.types import ImageSpec
@@ -309,6 +310,6 @@ def test_help_names_the_commands(capsys):
 
 def test_flags_of_the_grid_have_the_same_defaults_everywhere():
   """So that places in the grid of a seed mean the same picture to every command."""
-  shared = {f.name: f.default for f in dataclasses.fields(sample.Source)}
+  shared = {f.name: f.default for f in dataclasses.fields(Source)}
   for chosen in sample.COMMANDS.values():
     assert shared.items() <= {f.name: f.default for f in dataclasses.fields(chosen.options)}.items()

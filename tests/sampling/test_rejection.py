@@ -86,7 +86,7 @@ def test_the_percentile_sets_how_many_have_an_even_chance():
 
 
 def test_rejection_gives_up_and_says_why():
-  with pytest.raises(RuntimeError, match="lower the percentile"):
+  with pytest.raises(sampling.RejectionError, match="lower percentile"):
     sampling.rejection_sample(
       propose, lambda x: -1e4 * x**2, jax.random.key(0), 100, percentile=None, most=2000
     )

