@@ -98,6 +98,7 @@ def compared(tmp_path, capsys, model, frameworks):
   assert capsys.readouterr().out == printed
 
 
+@pytest.mark.slow
 def test_a_comparison_from_command_to_table(tmp_path, capsys):
   """Real processes, a network that compiles in no time."""
   pytest.importorskip("torch", reason="needs PyTorch: pip install -e '.[parity]'")
