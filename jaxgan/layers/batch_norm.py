@@ -3,7 +3,7 @@
 Parameters, statistics and results are those of `flax.linen.BatchNorm`; three things differ:
 
 - The gradient is written in closed form. Automatic differentiation reads and writes the features
-  about twice as often (forward and backward take 0.5 to 0.7 of the time on a CPU).
+  more often.
 - The variance is taken around a mean of a few of the numbers, which costs no further pass, so that
   it survives features whose mean is far greater than their deviation.
 - It has no forward-mode derivative.
