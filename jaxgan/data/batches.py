@@ -24,7 +24,7 @@ class Batches:
   """Shuffled batches of a data set, forever; the batch of a step depends on the seed and step only.
 
   Training sees the endless sequence of one permutation of the data after another, one an epoch;
-  step s takes places `[s G B, (s + 1) G B)` of it, so a batch may straddle two epochs. Pictures
+  each step takes the next `G B` places of it, so a batch may straddle two epochs. Pictures
   stay uint8 until they are on the device. A set of up to `device_limit` bytes is put there whole,
   once; a larger one is read from memory or its cache by a thread that runs ahead, and one that is
   only streamed by Grain. The batches are the same, bit for bit, in all three.
@@ -45,7 +45,7 @@ class Batches:
     dataset: Dataset,
     batch_size: int,
     *,
-    groups: int = 1,
+    groups: order.Groups = 1,
     seed: int = 0,
     flip: bool = False,
     sharding: NamedSharding | None = None,
@@ -57,7 +57,8 @@ class Batches:
     Args:
       dataset: what `load` returned.
       batch_size: B, pictures in a group over all devices and processes.
-      groups: G, batches that one step takes (the discriminator's updates, say).
+      groups: G, batches that one step takes (the discriminator's updates, say); where it changes, a
+        function of the step, which processes that decode (`workers`) must be able to pickle.
       seed: non-negative; decides the order and the mirroring.
       flip: mirror each picture, left to right, with probability one half.
       sharding: how `[G, B, ...]` lies on the devices, sharded along B at most; None for the default
@@ -69,7 +70,8 @@ class Batches:
       DataError: a number out of range, or a sharding that does not divide the batch.
     """
     least = {"batch_size": 1, "groups": 1, "seed": 0, "workers": 0}
-    given = {"batch_size": batch_size, "groups": groups, "seed": seed, "workers": workers}
+    first = groups(0) if callable(groups) else groups
+    given = {"batch_size": batch_size, "groups": first, "seed": seed, "workers": workers}
     for name, value in given.items():
       if value < least[name]:
         raise DataError(f"{name}={value}: give a whole number of at least {least[name]}")
@@ -77,7 +79,7 @@ class Batches:
     self.wait_seconds = 0.0
     self._flip, self._sharding = flip, sharding
     self._schedule = order.Schedule(seed, len(dataset), groups, batch_size)
-    self._rows = _local_rows(sharding, groups, batch_size)
+    self._rows = _local_rows(sharding, first, batch_size)
     self._iterators: weakref.WeakSet[Generator[Any, None, None]] = weakref.WeakSet()
     self._feed: feeds.Feed
     place = (self._schedule, self._rows)
@@ -161,7 +163,7 @@ class Batches:
 
     Args:
       step: the first.
-      counts: how many steps each stack holds.
+      counts: how many steps each stack holds; all of a stack take as many groups.
 
     Returns:
       An iterator, prepared ahead; arrays `[count, groups, batch, ...]` whose slices along the first
@@ -212,7 +214,7 @@ class Batches:
     lead = (len(array),) if stacked else ()
     axes = (None,) * stacked
     sharding = NamedSharding(self._sharding.mesh, PartitionSpec(*axes, *self._sharding.spec))
-    shape = (*lead, self._schedule.groups, self._schedule.batch_size)
+    shape = (*lead, array.shape[len(lead)], self._schedule.batch_size)
     rest = array.shape[len(shape) :]
     return jax.make_array_from_process_local_data(sharding, array, (*shape, *rest))
 

@@ -6,11 +6,14 @@ every process of a distributed one, finds the same examples without carrying any
 
 import dataclasses
 import functools
+from collections.abc import Callable
 
 import numpy as np
 from jaxtyping import Bool, Int, Int32
 
-__all__ = ["Schedule", "flips", "permutation", "records"]
+__all__ = ["Groups", "Schedule", "flips", "permutation", "records"]
+
+Groups = int | Callable[[int], int]  # batches a step: of every step, or by the step
 
 _ORDER, _FLIP = 0, 1  # one random stream each
 
@@ -85,31 +88,51 @@ def flips(seed: int, start: int, stop: int) -> Bool[np.ndarray, "places"]:
   return (words >> np.uint64(63)).astype(bool)[start - 4 * whole :]
 
 
+@functools.lru_cache(maxsize=8)
+def _starts(groups: Callable[[int], int]) -> list[int]:
+  """Batches taken before each step, as far as it was asked for."""
+  return [0]
+
+
 @dataclasses.dataclass(frozen=True)
 class Schedule:
-  """Which records each step takes: places `[s G B, (s + 1) G B)` of the sequence in step s.
+  """Which records each step takes: step s with its G batches the next `G B` places.
 
   Attributes:
     seed: non-negative.
     count: number of records.
-    groups: G, batches a step.
+    groups: G, batches a step; a pure function of the step where it changes.
     batch_size: B, records a batch.
+
+  >>> Schedule(seed=0, count=10, groups=lambda step: 2 if step == 0 else 1, batch_size=3).places(1)
+  (6, 9)
   """
 
   seed: int
   count: int
-  groups: int
+  groups: Groups
   batch_size: int
+
+  def size(self, step: int) -> int:
+    """Batches that one step takes."""
+    return self.groups(step) if callable(self.groups) else self.groups
+
+  def places(self, step: int) -> tuple[int, int]:
+    """Where the step's records begin and end in the sequence."""
+    if callable(self.groups):
+      starts = _starts(self.groups)
+      while len(starts) <= step:
+        starts.append(starts[-1] + self.groups(len(starts) - 1))
+      start = starts[step]
+    else:
+      start = step * self.groups
+    return start * self.batch_size, (start + self.size(step)) * self.batch_size
 
   def records(self, step: int) -> Int32[np.ndarray, "groups batch"]:
     """The records of one step."""
-    places = np.arange(*self._places(step)).reshape(self.groups, self.batch_size)
+    places = np.arange(*self.places(step)).reshape(-1, self.batch_size)
     return records(self.seed, self.count, places)
 
   def flips(self, step: int) -> Bool[np.ndarray, "groups batch"]:
     """Which of them are mirrored."""
-    return flips(self.seed, *self._places(step)).reshape(self.groups, self.batch_size)
-
-  def _places(self, step: int) -> tuple[int, int]:
-    size = self.groups * self.batch_size
-    return step * size, (step + 1) * size
+    return flips(self.seed, *self.places(step)).reshape(-1, self.batch_size)

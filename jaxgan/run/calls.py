@@ -6,8 +6,7 @@ from typing import Any
 from jax.sharding import Mesh
 
 from jaxgan import data, training
-from jaxgan.training import Game
-from jaxgan.training.step import Step
+from jaxgan.training import Game, System
 from jaxgan.types import Metrics
 
 __all__ = ["Call", "calls"]
@@ -16,34 +15,39 @@ Call = Callable[[Game], tuple[Game, Metrics]]
 
 
 def calls(
-  step: Step, mesh: Mesh, batches: data.Batches, first: int, last: int, per_call: int
+  system: System, mesh: Mesh, batches: data.Batches, first: int, last: int, per_call: int
 ) -> Generator[tuple[int, Call], None, None]:
   """The calls that take a game from one step to another.
 
   Args:
-    step: of the system.
+    system: its step, and the updates of D that it makes.
     mesh: devices to split batches over.
     batches: the data.
     first: completed steps.
     last: completed steps at the end, above `first`.
     per_call: steps of one call. Calls end at its multiples, so that runs with interruptions make
-      the same calls; the first and the last may be shorter.
+      the same calls; the first and the last may be shorter, and those around a step at which D's
+      updates change in number, since that is compiled apart.
 
   Yields:
     How many steps a call plays, and the call; with `per_call` above 1 its metrics are `[steps]`.
   """
   if per_call == 1:
-    single = training.data_parallel(step, mesh)
+    single = training.data_parallel(system.step, mesh)
     for batch in batches.starting_at(first):
       yield 1, _bind(single, batch)
       first += 1
       if first == last:
         return
-  several = training.scanned(step, mesh, batches.assemble)
+  several = training.scanned(system.step, mesh, batches.assemble)
   counts = []
   while first < last:
-    counts.append(min(per_call - first % per_call, last - first))
-    first += counts[-1]
+    count = min(per_call - first % per_call, last - first)
+    if callable(system.d_steps):
+      updates = [system.d_steps(step) for step in range(first, first + count)]
+      count = next((i for i, number in enumerate(updates) if number != updates[0]), count)
+    counts.append(count)
+    first += count
   stacks = batches.stacks(last - sum(counts), counts)
   for count, rows in zip(counts, stacks, strict=True):
     yield count, _bind(several, batches.source, rows)

@@ -122,7 +122,9 @@ def train(build: Build, config: Config) -> int:
     Record(experiment, flags, spec, len(dataset), _environment(mesh)).save(config.workdir)
     _describe(game, dataset, step, config, mesh)
 
-    progress = stack.enter_context(Progress(step, config.steps, config.batch_size * system.d_steps))
+    # Where D's updates change in number, the common one: of a step that nothing makes special.
+    updates = system.d_steps(config.steps - 1) if callable(system.d_steps) else system.d_steps
+    progress = stack.enter_context(Progress(step, config.steps, config.batch_size * updates))
     monitor = Monitor(probabilities=system.probabilities)
     log = stack.enter_context(Log(config.workdir, step, monitor, progress.say))
     log.hyperparameters(flags)
@@ -144,7 +146,8 @@ def train(build: Build, config: Config) -> int:
     window = Window(lambda: batches.wait_seconds)
     started = time.perf_counter()
 
-    for steps, call in calls(system.step, mesh, batches, step, config.steps, config.steps_per_call):
+    plan = calls(system, mesh, batches, step, config.steps, config.steps_per_call)
+    for steps, call in plan:
       game, metrics = call(game)
       window.add(metrics, steps)
       if started:
@@ -177,6 +180,14 @@ def train(build: Build, config: Config) -> int:
           log.scores(step, scores)
           progress.say("\n".join(str(each) for each in scores))
           score, saving = evaluate.rank(scores), True
+      if system.report is not None and (
+        last or (config.eval_every and step % config.eval_every == 0)
+      ):
+        with window.paused():
+          window.check(step)
+          figures = dict(system.report(game))
+          log.scalars(step, figures)
+          progress.say(", ".join(f"{name} {value:.4g}" for name, value in figures.items()))
       if saving:
         with window.paused():
           window.check(step)

@@ -2,22 +2,34 @@
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
+from jaxgan.latents import Mixed
 from jaxgan.penalties.critics import mixing
 from jaxgan.training.state import Game, Player
 from jaxgan.training.step import Aux, Forward, Objective
 from jaxgan.types import AdversarialLoss, Array, Batch, Critic, Key, PyTree
 
-__all__ = ["Objectives", "Penalty", "Regularizer", "Remember", "adversarial"]
+__all__ = [
+  "Conditions",
+  "Objectives",
+  "Penalty",
+  "Regularizer",
+  "Remember",
+  "Term",
+  "adversarial",
+  "apply",
+  "class_conditions",
+]
 
 
 Penalty = Callable[[Critic, Batch, Key, Game], Array]
 Regularizer = Callable[[PyTree], Array]
 Remember = Callable[[Batch, Game], Mapping[str, PyTree]]
+Term = Callable[[Batch, Game], Array]
 
 # Each use of an objective's key folds in a number of its own; penalties count on from theirs.
 _LATENTS = 0
@@ -26,7 +38,9 @@ _AUGMENT_FAKE = 2
 _AUGMENT_G_FAKE = 3
 _AUGMENT_G_REAL = 4
 _AUGMENT_PENALTY = 5
-_PENALTIES = 6
+_DROPOUT = 6  # and the two after it: of real pictures, of fakes, of the penalties
+_DROPOUT_G = 9
+_PENALTIES = 12
 
 
 class Objectives(NamedTuple):
@@ -37,10 +51,76 @@ class Objectives(NamedTuple):
   forward: Forward
 
 
+class Conditions(NamedTuple):
+  """What a conditional discriminator is told of each picture.
+
+  Attributes:
+    real: from a batch to the conditions of its real pictures, `[B, k]`.
+    fake: from the latents of fakes to theirs, `[B, k]`.
+  """
+
+  real: Callable[[Batch], Array]
+  fake: Callable[[Array], Array]
+
+
+def class_conditions(latents: Mixed, classes: int, *, part: str = "label") -> Conditions:
+  """One-hot labels: those of the data for real pictures, a part of the latent for fakes.
+
+  Args:
+    latents: with a categorical part, such as
+      `latents.mixed(noise=latents.normal(100), label=latents.categorical(10))`.
+    classes: of the data.
+    part: name of that part.
+
+  Returns:
+    The conditions, for `adversarial` and `training.system`.
+
+  Raises:
+    ValueError: the data have no classes.
+
+  >>> from jaxgan import latents
+  >>> z = latents.mixed(noise=latents.normal(100), label=latents.categorical(10))
+  >>> class_conditions(z, 10).fake(z(jax.random.key(0), 4)).shape
+  (4, 10)
+  """
+  if classes < 2:
+    raise ValueError(f"classes={classes}: the pictures have no labels; take a data set that has")
+  return Conditions(
+    real=lambda batch: jax.nn.one_hot(batch["label"], classes, dtype=jnp.float32),
+    fake=lambda z: latents.split(z)[part],
+  )
+
+
+def apply(
+  player: Player, params: PyTree, *inputs: Array, key: Key | None = None
+) -> tuple[Any, PyTree]:
+  """A player's network in training mode.
+
+  Args:
+    player: whose network and collections.
+    params: its parameters, the ones that are differentiated.
+    *inputs: of the network.
+    key: of dropout and noise in the network (stream "dropout"), if it has any.
+
+  Returns:
+    Its output, and the collections that it rewrote.
+  """
+  variables = {"params": params, **player.collections}
+  streams = {} if key is None else {"rngs": {"dropout": key}}
+  mutable = list(player.collections)
+  output, written = player.apply_fn(variables, *inputs, train=True, mutable=mutable, **streams)
+  return jax.tree.map(jnp.asarray, output), written
+
+
 def adversarial(
-  loss: AdversarialLoss,
+  loss: AdversarialLoss | Callable[[Game], AdversarialLoss],
   latents: Callable[..., Array],
   *,
+  conditions: Conditions | None = None,
+  logits: Callable[[Any], Array] = lambda output: output,
+  d_terms: Mapping[str, Term] | None = None,
+  g_terms: Mapping[str, Term] | None = None,
+  measures: Mapping[str, Term] | None = None,
   penalties: Sequence[Penalty] = (),
   d_regularizers: Sequence[Regularizer] = (),
   g_regularizers: Sequence[Regularizer] = (),
@@ -50,19 +130,29 @@ def adversarial(
   score: Callable[[Array], Array] = jax.nn.sigmoid,
   axis_name: str | None = None,
 ) -> Objectives:
-  """The objectives of an unconditional GAN.
+  """The objectives of a GAN with one generator and one discriminator.
 
   Real and fake pictures pass the discriminator apart, so that each batch norm sees one kind only
   (Radford et al. 2015). The discriminator's collections are written in its own step, by the pass
   over real pictures; the generator's by the pass of its own step.
 
   Args:
-    loss: a pair from `jaxgan.losses`.
+    loss: a pair from `jaxgan.losses`, or one that depends on the game.
     latents: `latents(key, n, axis_name=...) -> [n, ...]`, such as `jaxgan.latents.normal(100)`.
-    penalties: terms of D's loss, `penalty(critic, batch, key, game)` with the weight inside, per
-      example or scalar. `critic` maps pictures to logits, augmentation included; `batch` holds the
-      real `"image"` and the `"fake"`, neither augmented, and the logits that the loss took,
-      `"real_logits"` and `"fake_logits"`.
+    conditions: what D is told of each picture as its second input, see `class_conditions`; G takes
+      it from its latent.
+    logits: from D's output, which may be any tuple of arrays, to the logits that the loss takes.
+    d_terms: further terms of D's loss by name, `term(batch, game)`, per example or scalar, with
+      the weight inside. `batch` holds the real `"image"` and what came with it (`"label"`), the
+      `"latents"` and the `"fake"` pictures, D's `"real_output"` and `"fake_output"`, and their
+      `"real_logits"` and `"fake_logits"`; of the parameters in `game` the player's own are the
+      ones being differentiated. They are logged under their names.
+    g_terms: the generator's, in the same form; names apart from those of D.
+    measures: what is logged of D's step beside the losses, in the same form.
+    penalties: terms of D's loss that look at D elsewhere, `penalty(critic, batch, key, game)`
+      with the weight inside, per example or scalar. `critic` maps as many pictures as a batch has
+      to logits, augmentation included and under the conditions of the real pictures; the pictures
+      in `batch`, which is that of `d_terms`, are not augmented.
     d_regularizers: terms of D's loss, `regularizer(params)`, scalar, with the weight inside.
     g_regularizers: the generator's.
     augment: `augment(images, key, axis_name=...) -> images`, put before D wherever D looks (Zhao et
@@ -100,6 +190,25 @@ def adversarial(
   ...   score=lambda logits: logits,
   ... )
 
+  AC-GAN, whose D returns a logit and class logits:
+
+  >>> z = latents.mixed(noise=latents.normal(100), label=latents.categorical(10))
+  >>> parts = adversarial(
+  ...   losses.non_saturating(),
+  ...   z,
+  ...   logits=lambda output: output.logit,
+  ...   d_terms={
+  ...     "class_D": lambda batch, game: losses.auxiliary_classifier(
+  ...       batch["real_output"].classes, batch["label"]
+  ...     )
+  ...   },
+  ...   g_terms={
+  ...     "class_G": lambda batch, game: losses.auxiliary_classifier(
+  ...       batch["fake_output"].classes, z.split(batch["latents"])["label"].argmax(-1)
+  ...     )
+  ...   },
+  ... )
+
   ADA, whose probability travels in the game (start it by `extra={"ada": augment.ada_init()}`):
 
   >>> from jaxgan import augment
@@ -121,15 +230,23 @@ def adversarial(
       return images
     return chosen(images, jax.random.fold_in(key, use), axis_name=axis_name)
 
+  def judged(
+    player: Player, params: PyTree, images: Array, condition: Array | None, key: Key
+  ) -> tuple[Any, PyTree]:
+    inputs = [images] if condition is None else [images, condition]
+    return apply(player, params, *inputs, key=key)
+
   def forward(params: PyTree, game: Game, batch: Batch, key: Key) -> tuple[Batch, Aux]:
     z = latents(jax.random.fold_in(key, _LATENTS), batch["image"].shape[0], axis_name=axis_name)
-    fake, written = _apply(game.generator, params, z)
-    return {"fake": fake}, Aux(written)
+    fake, written = apply(game.generator, params, z, key=jax.random.fold_in(key, _DROPOUT_G + 2))
+    return {"fake": fake, "latents": z}, Aux(written)
 
   def penalty(params: PyTree, game: Game, batch: Batch, key: Key) -> Array:
     def critic(images: Array) -> Array:
       x = seen(images, key, _AUGMENT_PENALTY, game)
-      return _apply(game.discriminator, params, x)[0]
+      condition = None if conditions is None else conditions.real(batch)
+      dropout = jax.random.fold_in(key, _DROPOUT + 2)
+      return logits(judged(game.discriminator, params, x, condition, dropout)[0])
 
     mixes = "batch_stats" in game.discriminator.collections
     with _guarded(critic) if mixes else contextlib.nullcontext(critic) as allowed:
@@ -139,53 +256,68 @@ def adversarial(
       ]
     return jnp.asarray(sum(terms))
 
+  def outputs(
+    params: PyTree, game: Game, batch: Batch, key: Key, uses: tuple[int, int, int]
+  ) -> tuple[Batch, PyTree]:
+    """D's outputs on both kinds, and what its pass over the real pictures has written."""
+    augment_real, augment_fake, dropout = uses
+    player, found = game.discriminator, dict(batch)
+    given: list[Array | None] = [None, None]
+    if conditions is not None:
+      given = [conditions.real(batch), conditions.fake(batch["latents"])]
+    real = seen(batch["image"], key, augment_real, game)
+    fake = seen(batch["fake"], key, augment_fake, game)
+    keys = [jax.random.fold_in(key, dropout + i) for i in range(2)]
+    found["real_output"], written = judged(player, params, real, given[0], keys[0])
+    found["fake_output"], _ = judged(player, params, fake, given[1], keys[1])
+    for kind in ("real", "fake"):
+      found[f"{kind}_logits"] = logits(found[f"{kind}_output"])
+    return found, written
+
+  def pair(game: Game) -> AdversarialLoss:
+    return loss if isinstance(loss, AdversarialLoss) else loss(game)
+
+  def added(terms: Mapping[str, Term] | None, batch: Batch, game: Game) -> dict[str, Array]:
+    return {name: term(batch, game).mean() for name, term in (terms or {}).items()}
+
   def d_objective(params: PyTree, game: Game, batch: Batch, key: Key) -> tuple[Array, Aux]:
+    game = game.replace(discriminator=game.discriminator.replace(params=params))
     if "fake" not in batch:
       batch = {**batch, **forward(game.generator.params, game, batch, key)[0]}
-    real_logits, written = _apply(
-      game.discriminator, params, seen(batch["image"], key, _AUGMENT_REAL, game)
-    )
-    fake_logits, _ = _apply(
-      game.discriminator, params, seen(batch["fake"], key, _AUGMENT_FAKE, game)
-    )
-    batch = {**batch, "real_logits": real_logits, "fake_logits": fake_logits}
-    value = loss.discriminator(real_logits, fake_logits).mean()
+    uses = (_AUGMENT_REAL, _AUGMENT_FAKE, _DROPOUT)
+    batch, written = outputs(params, game, batch, key, uses)
+    real_logits, fake_logits = batch["real_logits"], batch["fake_logits"]
+    value = pair(game).discriminator(real_logits, fake_logits).mean()
     metrics = {
       "loss_D": value,
       "D_x": score(real_logits).mean(),
       "D_G_z1": score(fake_logits).mean(),
       "D_accuracy": ((real_logits > 0).mean() + (fake_logits < 0).mean()) / 2,
+      **added(measures, batch, game),
     }
+    terms = added(d_terms, batch, game)
     if penalties:
-      metrics["penalty"] = penalty(params, game, batch, key)
-      value = value + metrics["penalty"]
-    value = value + sum(term(params) for term in d_regularizers)
+      terms["penalty"] = penalty(params, game, batch, key)
+    value = value + sum(terms.values()) + sum(term(params) for term in d_regularizers)
     extra = {} if remember is None else jax.lax.stop_gradient(remember(batch, game))
-    return value, Aux(written, metrics, extra)
+    return value, Aux(written, {**metrics, **terms}, extra)
 
   def g_objective(params: PyTree, game: Game, batch: Batch, key: Key) -> tuple[Array, Aux]:
     written: Mapping[str, PyTree] = {}
+    game = game.replace(generator=game.generator.replace(params=params))
     if "fake" not in batch:
       entries, (written, *_) = forward(params, game, batch, key)
       batch = {**batch, **entries}
-    player = game.discriminator
-    fake_logits, _ = _apply(player, player.params, seen(batch["fake"], key, _AUGMENT_G_FAKE, game))
-    # Compilation removes this pass where the loss does not read it.
-    real_logits, _ = _apply(player, player.params, seen(batch["image"], key, _AUGMENT_G_REAL, game))
-    value = loss.generator(real_logits, fake_logits).mean()
-    metrics = {"loss_G": value, "D_G_z2": score(fake_logits).mean()}
-    value = value + sum(term(params) for term in g_regularizers)
-    return value, Aux(written, metrics)
+    # Compilation removes the pass over real pictures where nothing reads it.
+    uses = (_AUGMENT_G_REAL, _AUGMENT_G_FAKE, _DROPOUT_G)
+    batch, _ = outputs(game.discriminator.params, game, batch, key, uses)
+    value = pair(game).generator(batch["real_logits"], batch["fake_logits"]).mean()
+    metrics = {"loss_G": value, "D_G_z2": score(batch["fake_logits"]).mean()}
+    terms = added(g_terms, batch, game)
+    value = value + sum(terms.values()) + sum(term(params) for term in g_regularizers)
+    return value, Aux(written, {**metrics, **terms})
 
   return Objectives(d_objective, g_objective, forward)
-
-
-def _apply(player: Player, params: PyTree, x: Array) -> tuple[Array, PyTree]:
-  """Output of a player's network in training mode, and the collections that it rewrote."""
-  output, written = player.apply_fn(
-    {"params": params, **player.collections}, x, train=True, mutable=list(player.collections)
-  )
-  return jnp.asarray(output), written
 
 
 @contextlib.contextmanager

@@ -38,7 +38,7 @@ def make_train_step(
   g_objective: Objective,
   *,
   forward: Forward | None = None,
-  d_steps: int = 1,
+  d_steps: int | None = 1,
   g_steps: int = 1,
   play: games.Play = games.alternating,
   ema_decay: float = 0.999,
@@ -55,7 +55,8 @@ def make_train_step(
       fakes, it runs once, the objectives find its entries in their batch, and the generator's
       gradient flows back through it. (Compilers merge two such passes by luck, and never across
       the collectives of a batch norm.) None if the generator's step draws fakes of its own.
-    d_steps: discriminator updates a step, each with a batch of its own.
+    d_steps: discriminator updates a step, each with a batch of its own; None for as many as the
+      batch has (each number is compiled once), for games whose number changes in training.
     g_steps: generator updates a step.
     play: how the two gradients become updates; see `jaxgan.training.games`.
     ema_decay: decay of a player's moving average per update, if it keeps one. It ramps up as
@@ -71,7 +72,7 @@ def make_train_step(
   Raises:
     ValueError: a count or the decay is out of range.
   """
-  if d_steps < 1 or g_steps < 1:
+  if (d_steps is not None and d_steps < 1) or g_steps < 1:
     raise ValueError(f"d_steps={d_steps} and g_steps={g_steps} must be at least 1")
   if not 0.0 <= ema_decay < 1.0:
     raise ValueError(f"ema_decay={ema_decay} must be in [0, 1)")
@@ -145,13 +146,14 @@ def make_train_step(
     return _mean(tree, axis_name)
 
   def step(game: Game, batch: Batch) -> tuple[Game, Metrics]:
+    count = len(next(iter(batch.values()))) if d_steps is None else d_steps
     for name, value in batch.items():
-      if value.shape[:1] != (d_steps,):
+      if value.shape[:1] != (count,):
         raise ValueError(
-          f"batch[{name!r}] has shape {value.shape}; its first axis must be d_steps={d_steps}"
+          f"batch[{name!r}] has shape {value.shape}; its first axis must be d_steps={count}"
         )
     key = jax.random.fold_in(game.key, game.step)
-    moves = games.Moves(run_forward, gradient, update, move, average, d_steps, g_steps)
+    moves = games.Moves(run_forward, gradient, update, move, average, count, g_steps)
     game, metrics = play(moves, game, batch, key)
     return game.replace(step=game.step + 1), _mean(dict(metrics), axis_name)
 

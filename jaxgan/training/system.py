@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import optax
 
 from jaxgan.training import games
-from jaxgan.training.objectives import Objectives
+from jaxgan.training.objectives import Conditions, Objectives
 from jaxgan.training.sharding import AXIS
 from jaxgan.training.state import Game, Network, new_player
 from jaxgan.training.step import Step, make_train_step
@@ -25,16 +25,19 @@ class System(NamedTuple):
     step: `(game, batch) -> (game, metrics)`, to be wrapped by `data_parallel`.
     latents: `(key, n) -> [n, ...]`, the latents of n samples.
     generate: `(variables, latents) -> images [n, H, W, C]` in [-1, 1], in evaluation mode.
-    d_steps: real batches that a step consumes.
+    d_steps: real batches that a step consumes: of every step, or by the step.
     probabilities: D's logits are log odds, so that the logged D(x) lies in [0, 1].
+    report: figures of the system's own, of a whole game and so too costly for every line of the
+      log; None for none.
   """
 
   init: Callable[[Key], Game]
   step: Step
   latents: Callable[..., Array]
   generate: Callable[[PyTree, Array], Array]
-  d_steps: int
+  d_steps: int | Callable[[int], int]
   probabilities: bool = True
+  report: Callable[[Game], Mapping[str, float]] | None = None
 
 
 def system(
@@ -46,12 +49,15 @@ def system(
   *,
   latents: Callable[..., Array],
   spec: ImageSpec,
-  d_steps: int = 1,
+  conditions: Conditions | None = None,
+  d_steps: int | Callable[[int], int] = 1,
   g_steps: int = 1,
   play: games.Play = games.alternating,
   ema_decay: float = 0.999,
   extra: Mapping[str, PyTree] | None = None,
+  d_constraint: Callable[[PyTree], PyTree] | None = None,
   probabilities: bool = True,
+  report: Callable[[Game], Mapping[str, float]] | None = None,
 ) -> System:
   """Puts networks, optimisers and objectives together for `jaxgan.run`.
 
@@ -63,25 +69,36 @@ def system(
     objectives: such as `jaxgan.training.objectives.adversarial(...)`.
     latents: such as `jaxgan.latents.normal(100)`.
     spec: shape of the pictures.
-    d_steps: discriminator updates a step.
+    conditions: those of the objectives, where the discriminator is called `(x, condition)`.
+    d_steps: discriminator updates a step; a function of the step where the number changes.
     g_steps: generator updates a step.
     play: how gradients become updates, see `jaxgan.training.games`.
     ema_decay: decay of the generator's moving average per update.
     extra: entries of `Game.extra` at step 0, for objectives that carry some.
+    d_constraint: projection of D's parameters onto those that are allowed, such as
+      `lambda params: penalties.clip_weights(params, 0.01)`: of the initial ones, and after each
+      update by D's optimiser.
     probabilities: D's logits are log odds; False for Wasserstein, relativistic, least-squares and
       energy losses.
+    report: figures of the system's own, logged with each evaluation and at the end.
 
   Returns:
     The system; its step expects the mapped axis `AXIS`.
   """
+  if d_constraint is not None:
+    d_optimizer = optax.chain(d_optimizer, _projection(d_constraint))
 
   def init(key: Key) -> Game:
     run_key, d_key, g_key, z_key = jax.random.split(key, 4)
-    images = jnp.zeros((1, *spec.shape))
+    z = latents(z_key, 1)
+    inputs = [jnp.zeros((1, *spec.shape))] + ([] if conditions is None else [conditions.fake(z)])
+    d_player = new_player(discriminator, d_optimizer, d_key, *inputs)
+    if d_constraint is not None:
+      d_player = d_player.replace(params=d_constraint(d_player.params))
     game = Game.new(
       run_key,
-      new_player(discriminator, d_optimizer, d_key, images),
-      new_player(generator, g_optimizer, g_key, latents(z_key, 1), average=True),
+      d_player,
+      new_player(generator, g_optimizer, g_key, z, average=True),
       # Copies, since the step donates its state.
       extra=jax.tree.map(lambda x: jnp.array(x, copy=True), dict(extra or {})),
     )
@@ -94,10 +111,18 @@ def system(
     objectives.discriminator,
     objectives.generator,
     forward=objectives.forward,
-    d_steps=d_steps,
+    d_steps=None if callable(d_steps) else d_steps,
     g_steps=g_steps,
     play=play,
     ema_decay=ema_decay,
     axis_name=AXIS,
   )
-  return System(init, step, latents, generate, d_steps, probabilities)
+  return System(init, step, latents, generate, d_steps, probabilities, report)
+
+
+def _projection(constraint: Callable[[PyTree], PyTree]) -> optax.GradientTransformation:
+  def update(updates: PyTree, params: PyTree | None) -> PyTree:
+    moved = constraint(jax.tree.map(jnp.add, params, updates))
+    return jax.tree.map(jnp.subtract, moved, params)
+
+  return optax.stateless(update)

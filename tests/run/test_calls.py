@@ -17,14 +17,20 @@ def step(game, batch):
   return (count + 1, 0.9 * total + value), {"value": value}
 
 
-def play(first, last, per_call, game, device_limit):
+def updates(at):
+  """Many updates of D in the first two steps and in every seventh, as WGAN has them."""
+  return 3 if at < 2 or at % 7 == 0 else 2
+
+
+def play(first, last, per_call, game, device_limit, groups=2):
   mesh = training.data_mesh()
   sharding = training.batch_sharding(mesh)
   dataset = data.Dataset("random", images=PICTURES)
-  options = dict(batch_size=16, groups=2, flip=True, sharding=sharding, device_limit=device_limit)
+  system = training.System(None, step, None, None, groups)
+  options = dict(batch_size=16, groups=groups, flip=True, sharding=sharding, device_limit=device_limit)
   sizes, values = [], []
   with data.Batches(dataset, **options) as batches:
-    for count, call in calls(step, mesh, batches, first, last, per_call):
+    for count, call in calls(system, mesh, batches, first, last, per_call):
       game, metrics = call(game)
       sizes.append(count)
       values.extend(np.ravel(metrics["value"]).tolist())
@@ -44,3 +50,25 @@ def test_steps_by_the_call_are_the_same_steps(device_limit):
   np.testing.assert_allclose(values + more, expected, rtol=1e-5)
   assert int(game[0]) == 11
   np.testing.assert_allclose(game[1], end[1], rtol=1e-5)
+
+
+@pytest.mark.parametrize("device_limit", [1 << 20, 0], ids=["resident", "gathered"])
+def test_updates_of_the_discriminator_may_change_in_number(device_limit):
+  mesh = training.data_mesh()
+  start = jax.device_put((jnp.zeros([], jnp.int32), jnp.zeros([])), training.replicated(mesh))
+  copy = jax.tree.map(jnp.copy, start)
+  _, expected, end = play(0, 10, 1, start, device_limit, updates)
+  first, values, game = play(0, 5, 4, copy, device_limit, updates)
+  second, more, game = play(5, 10, 4, game, device_limit, updates)
+  assert (first, second) == ([2, 2, 1], [2, 1, 2])  # 3 3 | 2 2 | 2 and 2 2 | 3 | 2 2
+  np.testing.assert_allclose(values + more, expected, rtol=1e-5)
+  np.testing.assert_allclose(game[1], end[1], rtol=1e-5)
+
+
+def test_every_picture_has_its_turn_where_updates_change_in_number():
+  dataset = data.Dataset("random", images=PICTURES)
+  with data.Batches(dataset, batch_size=8, groups=updates) as batches:
+    taken = np.concatenate([batches.indices(at)[0].ravel() for at in range(9)])
+    assert [len(batches(at)["image"]) for at in (1, 2, 7)] == [3, 2, 3]
+  assert taken.size == 8 * (3 + 3 + 5 * 2 + 3 + 2)
+  assert sorted(taken[:40]) == sorted(taken[40:80]) == list(range(40))
