@@ -8,10 +8,10 @@ import jax
 import optax
 import tyro
 
-from jaxgan import losses, penalties
+from jaxgan import latents, layers, losses, penalties
 from jaxgan.run import RunError
 from jaxgan.training import Game, games, objectives
-from jaxgan.types import AdversarialLoss, Array, Batch, Critic, Key, PyTree
+from jaxgan.types import AdversarialLoss, Array, Batch, Critic, ImageSpec, Key, PyTree
 
 T = TypeVar("T")
 
@@ -187,3 +187,20 @@ GAMES: dict[str, Way] = {
   "lookahead": Way(games.lookahead(games.alternating)),
   "top_k": Way(games.alternating, loss=_best_half),
 }
+
+
+def packed(discriminator: Any, packing: int) -> Any:
+  """PacGAN's discriminator of several pictures at a time; of one, the discriminator itself."""
+  if packing < 1:
+    raise RunError(f"--packing={packing} must be at least 1, which is no packing")
+  return discriminator if packing == 1 else layers.Packed(discriminator, packing)
+
+
+def labelled(
+  noise: latents.Sampler, spec: ImageSpec
+) -> tuple[latents.Mixed, objectives.Conditions]:
+  """Latents with a class beside the noise, and what a conditional discriminator is told."""
+  if len(spec.classes) < 2:
+    raise RunError("--dataset: its pictures have no labels; take one that has, such as digits")
+  z = latents.mixed(noise=noise, label=latents.categorical(len(spec.classes)))
+  return z, objectives.class_conditions(z, len(spec.classes))

@@ -23,6 +23,8 @@ class Config(run.Config):
   game: str = "alternating"
   """How gradients become updates: alternating, simultaneous, extragradient, past_extragradient,
   optimistic, consensus, symplectic, competitive, unrolled, lookahead or top_k."""
+  packing: int = 1
+  """PacGAN (Lin et al. 2018): pictures that the discriminator judges together."""
 
   def __post_init__(self) -> None:
     """Refuses values that no run can have."""
@@ -58,7 +60,7 @@ def build(config: Config, spec: ImageSpec) -> training.System:
   z = latents.normal(config.latent_dim)
   return training.system(
     generator,
-    discriminator,
+    choices.packed(discriminator, config.packing),
     adam,
     adam,
     objectives.adversarial(loss, z, axis_name=training.AXIS),

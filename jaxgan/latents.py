@@ -7,6 +7,7 @@ examples and `axis_name` names the mesh axis that the batch is split over.
 Past 300 lines because the samplers are one family: half of the file is their documentation.
 """
 
+import dataclasses
 from collections.abc import Callable, Hashable
 from typing import NamedTuple, Protocol
 
@@ -191,7 +192,8 @@ def categorical(classes: int) -> Sampler:
   return _per_example(draw)
 
 
-class Mixed(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class Mixed:
   """A sampler that concatenates named parts, and the view back into them; see `mixed`.
 
   Attributes:

@@ -10,7 +10,7 @@ __all__ = ["AdversarialLoss", "Array", "Batch", "Critic", "ImageSpec", "Key", "M
 
 Key = Array  # a typed key, `jax.random.key(seed)`
 PyTree = Any
-Batch = Mapping[str, Array]  # "image" [B, H, W, C] float32 in [-1, 1]; "label" [B] int32, if any
+Batch = Mapping[str, Any]  # "image" [B, H, W, C] float32 in [-1, 1]; "label" [B] int32, if any; and more
 Metrics = dict[str, Array]  # scalars
 Critic = Callable[[Array], Array]  # [batch, ...] to logits [batch]
 

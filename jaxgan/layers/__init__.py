@@ -2,8 +2,14 @@
 
 from jaxgan.layers.attention import SelfAttention, attention
 from jaxgan.layers.batch_norm import BatchNorm
+from jaxgan.layers.conditional import append_condition
 from jaxgan.layers.convolution import Conv, ConvTranspose, conv, conv_transpose, kernel_gradient
+from jaxgan.layers.dropout import Dropout, GaussianNoise
+from jaxgan.layers.layer_norm import LayerNorm
+from jaxgan.layers.maxout import Maxout
+from jaxgan.layers.minibatch import MinibatchDiscrimination, MinibatchStdDev, minibatch_stddev
 from jaxgan.layers.modulated import ModulatedConv, modulated_conv, resampled_conv
+from jaxgan.layers.packing import Packed, pack
 from jaxgan.layers.resampling import (
   BINOMIAL,
   average_downsample,
@@ -15,14 +21,24 @@ from jaxgan.layers.resampling import (
   nearest_upsample,
   upfirdn,
 )
+from jaxgan.layers.virtual_batch_norm import VirtualBatchNorm
 
 __all__ = [
   "BINOMIAL",
   "BatchNorm",
   "Conv",
   "ConvTranspose",
+  "Dropout",
+  "GaussianNoise",
+  "LayerNorm",
+  "Maxout",
+  "MinibatchDiscrimination",
+  "MinibatchStdDev",
   "ModulatedConv",
+  "Packed",
   "SelfAttention",
+  "VirtualBatchNorm",
+  "append_condition",
   "attention",
   "average_downsample",
   "bilinear_downsample",
@@ -33,8 +49,10 @@ __all__ = [
   "conv",
   "conv_transpose",
   "kernel_gradient",
+  "minibatch_stddev",
   "modulated_conv",
   "nearest_upsample",
+  "pack",
   "resampled_conv",
   "upfirdn",
 ]

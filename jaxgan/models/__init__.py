@@ -1,5 +1,29 @@
 """Flax linen generators and discriminators, one file a family."""
 
-from jaxgan.models import dcgan, mlp
+from jaxgan.models import (
+  acgan,
+  autoencoder,
+  cgan,
+  dcgan,
+  fgan,
+  gan,
+  improved,
+  infogan,
+  mlp,
+  resnet,
+  wgan_gp,
+)
 
-__all__ = ["dcgan", "mlp"]
+__all__ = [
+  "acgan",
+  "autoencoder",
+  "cgan",
+  "dcgan",
+  "fgan",
+  "gan",
+  "improved",
+  "infogan",
+  "mlp",
+  "resnet",
+  "wgan_gp",
+]

@@ -4,33 +4,22 @@ The form that became the standard: 4x4 kernels, no biases, normal latents, and f
 stage more or less, with the widest features at 4x4 pixels.
 """
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Float
 
 from jaxgan import layers
-from jaxgan.types import Array, Key
+from jaxgan._arrays import at_least_float32
+from jaxgan.models._common import check_images, normal_gain, stages
+from jaxgan.types import Array
 
 __all__ = ["Discriminator", "Generator"]
 
 _weights = nn.initializers.normal(0.02)
-
-
-def _gain(key: Key, shape: tuple[int, ...], dtype: Any = jnp.float32) -> Array:
-  """Batch norm's gain starts at N(1, 0.02), not at N(0, 0.02)."""
-  return 1.0 + 0.02 * jax.random.normal(key, shape, dtype)
-
-
-def _stages(resolution: int) -> int:
-  """Number of doublings from 4 pixels to the resolution."""
-  stages = (resolution // 4).bit_length() - 1
-  if stages < 1 or 4 << stages != resolution:
-    raise ValueError(f"resolution={resolution} must be 8, 16, 32, 64, 128 ... (4 times 2^k)")
-  return stages
 
 
 def _norm(train: bool, axis_name: str | None, dtype: Any) -> layers.BatchNorm:
@@ -38,7 +27,7 @@ def _norm(train: bool, axis_name: str | None, dtype: Any) -> layers.BatchNorm:
     use_running_average=not train,
     momentum=0.9,
     epsilon=1e-5,
-    scale_init=_gain,
+    scale_init=normal_gain,
     axis_name=axis_name,
     dtype=dtype,
   )
@@ -55,9 +44,10 @@ class Generator(nn.Module):
     dtype: of the computation; parameters stay float32.
     axis_name: mapped axis over which batch statistics are shared.
 
+  >>> import jax
   >>> g = Generator(resolution=32, channels=1, width=8)
-  >>> variables = g.init(jax.random.key(0), jnp.zeros([1, 100]), train=False)
-  >>> g.apply(variables, jnp.zeros([2, 100]), train=False).shape
+  >>> z = jnp.zeros([2, 100])
+  >>> jax.eval_shape(lambda: g.init_with_output(jax.random.key(0), z, train=False))[0].shape
   (2, 32, 32, 1)
   """
 
@@ -72,7 +62,7 @@ class Generator(nn.Module):
     self, z: Float[Array, "batch latent"], *, train: bool
   ) -> Float[Array, "batch height width channels"]:
     """Maps latents to pictures in [-1, 1], float32 at least."""
-    stages = _stages(self.resolution)
+    count = stages(self.resolution)
     deconvolution = partial(
       layers.ConvTranspose,
       kernel_size=(4, 4),
@@ -82,13 +72,13 @@ class Generator(nn.Module):
     )
     norm = partial(_norm, train, self.axis_name, self.dtype)
     x = z[:, None, None, :]
-    x = deconvolution(self.width << (stages - 1), padding="VALID")(x)
+    x = deconvolution(self.width << (count - 1), padding="VALID")(x)
     x = nn.relu(norm()(x))
-    for stage in reversed(range(stages - 1)):
+    for stage in reversed(range(count - 1)):
       x = deconvolution(self.width << stage, strides=(2, 2))(x)
       x = nn.relu(norm()(x))
     x = deconvolution(self.channels, strides=(2, 2))(x)
-    return jnp.tanh(x.astype(jnp.promote_types(x.dtype, jnp.float32)))
+    return jnp.tanh(at_least_float32(x))
 
 
 class Discriminator(nn.Module):
@@ -97,12 +87,15 @@ class Discriminator(nn.Module):
   Attributes:
     resolution: height and width of the pictures, 8, 16, 32, 64, 128 ...
     width: features at half the resolution; they double towards 4x4.
+    norm: given `train`, makes the normalisation layer that every convolution but the first and the
+      last gets: `lambda train: layers.LayerNorm()` under a gradient penalty. None for batch norm.
     dtype: of the computation; parameters stay float32.
     axis_name: mapped axis over which batch statistics are shared.
 
+  >>> import jax
   >>> d = Discriminator(resolution=32, width=8)
-  >>> variables = d.init(jax.random.key(0), jnp.zeros([1, 32, 32, 3]), train=False)
-  >>> d.apply(variables, jnp.zeros([2, 32, 32, 3]), train=False).shape
+  >>> x = jnp.zeros([2, 32, 32, 3])
+  >>> jax.eval_shape(lambda: d.init_with_output(jax.random.key(0), x, train=False))[0].shape
   (2,)
   """
 
@@ -110,22 +103,22 @@ class Discriminator(nn.Module):
   width: int = 64
   dtype: Any = None
   axis_name: str | None = None
+  norm: Callable[[bool], Callable[[Array], Array]] | None = None
 
   @nn.compact
   def __call__(
     self, images: Float[Array, "batch height width channels"], *, train: bool
   ) -> Float[Array, " batch"]:
     """Maps pictures in [-1, 1] to logits, float32 at least."""
-    if images.shape[1:3] != (self.resolution, self.resolution):
-      raise ValueError(f"images {images.shape} do not match resolution={self.resolution}")
+    check_images(images, self.resolution)
     convolution = partial(
       layers.Conv, kernel_size=(4, 4), use_bias=False, kernel_init=_weights, dtype=self.dtype
     )
-    norm = partial(_norm, train, self.axis_name, self.dtype)
+    norm = self.norm or partial(_norm, axis_name=self.axis_name, dtype=self.dtype)
     x = convolution(self.width, strides=(2, 2))(images)
     x = nn.leaky_relu(x, 0.2)
-    for stage in range(1, _stages(self.resolution)):
+    for stage in range(1, stages(self.resolution)):
       x = convolution(self.width << stage, strides=(2, 2))(x)
-      x = nn.leaky_relu(norm()(x), 0.2)
+      x = nn.leaky_relu(norm(train)(x), 0.2)
     x = convolution(1, padding="VALID")(x)
-    return x[:, 0, 0, 0].astype(jnp.promote_types(x.dtype, jnp.float32))
+    return at_least_float32(x[:, 0, 0, 0])

@@ -54,8 +54,9 @@ def system(
   g_steps: int = 1,
   play: games.Play = games.alternating,
   ema_decay: float = 0.999,
-  extra: Mapping[str, PyTree] | None = None,
+  extra: Mapping[str, PyTree] | Callable[[Game], Mapping[str, PyTree]] | None = None,
   d_constraint: Callable[[PyTree], PyTree] | None = None,
+  d_average: bool = False,
   probabilities: bool = True,
   report: Callable[[Game], Mapping[str, float]] | None = None,
 ) -> System:
@@ -74,7 +75,9 @@ def system(
     g_steps: generator updates a step.
     play: how gradients become updates, see `jaxgan.training.games`.
     ema_decay: decay of the generator's moving average per update.
-    extra: entries of `Game.extra` at step 0, for objectives that carry some.
+    extra: entries of `Game.extra` at step 0, for objectives that carry some; a function of the
+      game without them, where they depend on the players.
+    d_average: keep a moving average of the discriminator too, to evaluate it.
     d_constraint: projection of D's parameters onto those that are allowed, such as
       `lambda params: penalties.clip_weights(params, 0.01)`: of the initial ones, and after each
       update by D's optimiser.
@@ -92,16 +95,19 @@ def system(
     run_key, d_key, g_key, z_key = jax.random.split(key, 4)
     z = latents(z_key, 1)
     inputs = [jnp.zeros((1, *spec.shape))] + ([] if conditions is None else [conditions.fake(z)])
-    d_player = new_player(discriminator, d_optimizer, d_key, *inputs)
+    d_player = new_player(discriminator, d_optimizer, d_key, *inputs, average=d_average)
     if d_constraint is not None:
-      d_player = d_player.replace(params=d_constraint(d_player.params))
+      params = d_constraint(d_player.params)
+      average = None if d_player.average is None else {**d_player.average, "params": params}
+      d_player = d_player.replace(params=params, average=average)
     game = Game.new(
       run_key,
       d_player,
       new_player(generator, g_optimizer, g_key, z, average=True),
-      # Copies, since the step donates its state.
-      extra=jax.tree.map(lambda x: jnp.array(x, copy=True), dict(extra or {})),
     )
+    entries = extra(game) if callable(extra) else extra
+    # Copies, since the step donates its state.
+    game = game.replace(extra=jax.tree.map(lambda x: jnp.array(x, copy=True), dict(entries or {})))
     return games.begin(play, game)
 
   def generate(variables: PyTree, z: Array) -> Array:

@@ -1,0 +1,85 @@
+"""Conditional GAN: Mirza and Osindero 2014 (arXiv 1411.1784), section 4.1.
+
+Both networks are told the class: the generator makes a picture of it, the discriminator judges
+whether a picture is a real one of its class.
+"""
+
+import dataclasses
+
+import jax.numpy as jnp
+import optax
+
+from experiments import choices
+from jaxgan import latents, losses, models, run, training
+from jaxgan.training import objectives
+from jaxgan.types import Array, ImageSpec
+
+
+@dataclasses.dataclass(frozen=True)
+class Config(run.Config):
+  """Flags of the conditional GAN."""
+
+  resolution: int = 28
+  batch_size: int = 100
+  width: int = 1200
+  """Of the generator's last hidden layer; the other layers keep the paper's proportions to it."""
+  learning_rate: float = 0.1
+  """Of both players at the start; each update divides it by 1.00004, down to 1e-6."""
+  momentum_steps: int = 125_000
+  """Updates over which momentum grows from 0.5 to 0.7."""
+  latent_dim: int = 100
+  """Dimensions of the uniform noise beside the class."""
+
+
+PRESETS: run.Presets = {
+  "quick": {},
+  "measured": dict(dataset="fashion_mnist", steps=10_000, momentum_steps=10_000, sample_every=2000),
+  "paper": dict(dataset="mnist", split="train[:50000]", steps=125_000, sample_every=5000),
+}
+
+
+def sgd(config: Config) -> optax.GradientTransformation:
+  """Descent with falling rate and growing momentum, both by the update."""
+
+  def rate(update: Array) -> Array:
+    return jnp.maximum(config.learning_rate * jnp.exp(-update * jnp.log(1.00004)), 1e-6)
+
+  momentum = optax.linear_schedule(0.5, 0.7, config.momentum_steps)
+  return optax.inject_hyperparams(optax.sgd)(learning_rate=rate, momentum=momentum)
+
+
+def build(config: Config, spec: ImageSpec) -> training.System:
+  """The conditional GAN of a config for pictures of a shape."""
+  resolution, _, channels = spec.shape
+  z, conditions = choices.labelled(latents.uniform(config.latent_dim), spec)
+  width = config.width
+  options = dict(dtype=config.jax_dtype, axis_name=training.AXIS)
+  generator = models.cgan.Generator(
+    len(spec.classes),
+    resolution,
+    channels,
+    noise_width=max(width // 6, 1),
+    label_width=max(width * 5 // 6, 1),
+    width=width,
+    **options,
+  )
+  discriminator = models.cgan.Discriminator(
+    len(spec.classes), width=max(width // 5, 1), label_width=max(width // 24, 1), **options
+  )
+  return training.system(
+    generator,
+    discriminator,
+    sgd(config),
+    sgd(config),
+    objectives.adversarial(
+      losses.non_saturating(), z, conditions=conditions, axis_name=training.AXIS
+    ),
+    latents=z,
+    conditions=conditions,
+    spec=spec,
+    ema_decay=config.ema_decay,
+  )
+
+
+if __name__ == "__main__":
+  run.main(build, Config, PRESETS)
