@@ -189,10 +189,15 @@ GAMES: dict[str, Way] = {
 }
 
 
-def packed(discriminator: Any, packing: int) -> Any:
+def packed(discriminator: Any, packing: int, batch_size: int, devices: int = 1) -> Any:
   """PacGAN's discriminator of several pictures at a time; of one, the discriminator itself."""
   if packing < 1:
     raise RunError(f"--packing={packing} must be at least 1, which is no packing")
+  if batch_size % (packing * devices):
+    raise RunError(
+      f"--packing={packing} must divide the batch of each device: --batch-size={batch_size} over "
+      f"{devices}"
+    )
   return discriminator if packing == 1 else layers.Packed(discriminator, packing)
 
 

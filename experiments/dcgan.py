@@ -6,6 +6,8 @@ player a step, in the form of the standard 64x64 example (4x4 kernels, normal la
 
 import dataclasses
 
+import jax
+
 from experiments import choices
 from jaxgan import latents, losses, models, run, training
 from jaxgan.training import objectives
@@ -60,7 +62,7 @@ def build(config: Config, spec: ImageSpec) -> training.System:
   z = latents.normal(config.latent_dim)
   return training.system(
     generator,
-    choices.packed(discriminator, config.packing),
+    choices.packed(discriminator, config.packing, config.batch_size, jax.device_count()),
     adam,
     adam,
     objectives.adversarial(loss, z, axis_name=training.AXIS),

@@ -7,6 +7,7 @@ perceptrons, with the generator's objective that the paper recommends in section
 import dataclasses
 from typing import Annotated
 
+import jax
 import optax
 
 from experiments import choices, parzen
@@ -68,7 +69,7 @@ def build(config: Config, spec: ImageSpec) -> training.System:
   loss = losses.f_divergence(divergence)
   system = training.system(
     models.fgan.Generator(resolution, channels, config.width, **options),
-    choices.packed(discriminator, config.packing),
+    choices.packed(discriminator, config.packing, config.batch_size, jax.device_count()),
     adam,
     adam,
     objectives.adversarial(

@@ -8,6 +8,7 @@ import dataclasses
 from collections.abc import Callable
 from typing import Literal
 
+import jax
 import jax.numpy as jnp
 import optax
 
@@ -75,7 +76,7 @@ def build(config: Config, spec: ImageSpec) -> training.System:
   z = unit_uniform(config.latent_dim)
   system = training.system(
     generator,
-    choices.packed(discriminator, config.packing),
+    choices.packed(discriminator, config.packing, config.batch_size, jax.device_count()),
     sgd(config),
     sgd(config),
     objectives.adversarial(loss, z, axis_name=training.AXIS),

@@ -10,7 +10,6 @@ labelled pictures and from the others without their labels; its test error is pr
 """
 
 import dataclasses
-import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -152,6 +151,7 @@ def semi_supervised(config: Config, spec: ImageSpec) -> training.System:
   resolution, _, channels = spec.shape
   options = dict(dtype=config.jax_dtype, axis_name=training.AXIS)
   few = labelled_pictures.choose(config, config.labels)
+  test = labelled_pictures.held_out(config)
   each = -(-config.batch_size // jax.device_count())
   classifier = models.improved.DenseClassifier(len(spec.classes), **options)
 
@@ -195,7 +195,7 @@ def semi_supervised(config: Config, spec: ImageSpec) -> training.System:
     ema_decay=config.ema_decay,
     d_average=True,
   )
-  return system._replace(report=_test_error(config, classifier))
+  return system._replace(report=_test_error(test, classifier))
 
 
 _LABELLED = 0x1AB  # folded into a step's key beyond what its objectives fold in
@@ -211,12 +211,10 @@ def _start_history(game: Game) -> Mapping[str, Any]:
   return {"history": {role: getattr(game, role).params for role in roles}}
 
 
-def _test_error(config: Config, classifier: Any) -> Callable[[Game], Mapping[str, float]]:
-  """Share of the split `test` that the averaged classifier names wrongly."""
-
-  @functools.cache
-  def test() -> labelled_pictures.Labelled:
-    return labelled_pictures.held_out(config)
+def _test_error(
+  test: labelled_pictures.Labelled, classifier: Any
+) -> Callable[[Game], Mapping[str, float]]:
+  """Share of the pictures that the averaged classifier names wrongly."""
 
   @jax.jit
   def name(variables: Any, images: Array) -> Array:
@@ -224,10 +222,10 @@ def _test_error(config: Config, classifier: Any) -> Callable[[Game], Mapping[str
     return classifier.apply(variables, pictures, train=False).class_logits.argmax(-1)
 
   def report(game: Game) -> Mapping[str, float]:
-    images, labels = test()
-    found = np.asarray(name(game.discriminator.evaluated(), images))
-    wrong = int((found != labels).sum())
-    return {"test_error": wrong / len(labels), "test_errors": wrong, "test_pictures": len(labels)}
+    found = np.asarray(name(game.discriminator.evaluated(), test.images))
+    wrong = int((found != test.labels).sum())
+    total = len(test.labels)
+    return {"test_error": wrong / total, "test_errors": wrong, "test_pictures": total}
 
   return report
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import jax
 import optax
 
 from experiments import choices
@@ -49,7 +50,7 @@ def build(config: Config, spec: ImageSpec) -> training.System:
   loss = losses.least_squares(a=config.fake_target, b=config.real_target, c=config.generator_target)
   return training.system(
     models.dcgan.Generator(resolution, channels, **options),
-    choices.packed(discriminator, config.packing),
+    choices.packed(discriminator, config.packing, config.batch_size, jax.device_count()),
     adam,
     adam,
     objectives.adversarial(loss, z, score=lambda logits: logits, axis_name=training.AXIS),

@@ -44,6 +44,8 @@ class Config:
   """Of the penalty: lambda, or half of gamma."""
   clip: float | None = None
   """Bound on every weight of the discriminator; WGAN takes 0.01."""
+  packing: int = 1
+  """PacGAN (Lin et al. 2018): points that the discriminator judges together."""
   game: Annotated[str, choices.listed(choices.GAMES, "How gradients become updates")] = (
     "alternating"
   )
@@ -84,6 +86,10 @@ class Config:
       raise run.RunError(f"--penalty-weight={self.penalty_weight} must be 0 or more, and finite")
     if not 0.0 <= self.rate_left <= 1.0:
       raise run.RunError(f"--rate-left={self.rate_left} must be in [0, 1]; 1 keeps the rate")
+    if self.packing > 1 and self.penalty != "none":
+      raise run.RunError(
+        f"--packing={self.packing} needs --penalty=none: penalties look at single points"
+      )
     choices.pick(choices.LOSSES, "--loss", self.loss)
     choices.pick(choices.PENALTIES, "--penalty", self.penalty)
     way = choices.pick(choices.GAMES, "--game", self.game)
@@ -139,7 +145,11 @@ _DATA = 1 << 20  # folded into a step's key beyond what its objectives fold in
 def build(config: Config) -> Toy:
   """Players, objectives and step of a config."""
   generator = models.mlp.Generator(2, width=config.width, depth=config.depth)
-  discriminator = models.mlp.Discriminator(width=config.width, depth=config.depth)
+  discriminator = choices.packed(
+    models.mlp.Discriminator(width=config.width, depth=config.depth),
+    config.packing,
+    config.batch_size,
+  )
   way = choices.GAMES[config.game]
 
   def adam(updates: int) -> optax.GradientTransformation:
@@ -185,6 +195,7 @@ def build(config: Config) -> Toy:
     return jnp.asarray(generator.apply(game.generator.variables, z(key, 2500), train=False))
 
   def logits(game: training.Game, points: Array) -> Array:
+    points = jnp.repeat(points, config.packing, axis=0)  # a pack of copies for each
     return jnp.asarray(discriminator.apply(game.discriminator.variables, points, train=False))
 
   return Toy(init, step, sample, logits)

@@ -7,6 +7,7 @@ to a constant; it is trained towards its optimum, by RMSProp since momentum make
 import dataclasses
 import functools
 
+import jax
 import optax
 
 from experiments import choices
@@ -62,7 +63,7 @@ def build(config: Config, spec: ImageSpec) -> training.System:
   z = latents.normal(config.latent_dim)
   return training.system(
     models.dcgan.Generator(resolution, channels, **options),
-    choices.packed(critic, config.packing),
+    choices.packed(critic, config.packing, config.batch_size, jax.device_count()),
     rmsprop,
     rmsprop,
     objectives.adversarial(

@@ -10,7 +10,8 @@ __all__ = ["AdversarialLoss", "Array", "Batch", "Critic", "ImageSpec", "Key", "M
 
 Key = Array  # a typed key, `jax.random.key(seed)`
 PyTree = Any
-Batch = Mapping[str, Any]  # "image" [B, H, W, C] float32 in [-1, 1]; "label" [B] int32, if any; and more
+# "image" [B, H, W, C] float32 in [-1, 1]; "label" [B] int32, if any; what objectives add to it
+Batch = Mapping[str, Any]
 Metrics = dict[str, Array]  # scalars
 Critic = Callable[[Array], Array]  # [batch, ...] to logits [batch]
 

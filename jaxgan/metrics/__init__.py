@@ -7,6 +7,7 @@ from jaxgan.metrics.classification_accuracy import (
   classification_accuracy_score,
   logistic_regression,
 )
+from jaxgan.metrics.code_purity import CodePurity, code_purity
 from jaxgan.metrics.diversity import condition_effect, sample_diversity
 from jaxgan.metrics.estimate import Estimate
 from jaxgan.metrics.frechet import (
@@ -53,6 +54,7 @@ from jaxgan.metrics.sliced_wasserstein import sliced_wasserstein
 from jaxgan.metrics.stacked_modes import StackedModeCoverage, stacked_mode_coverage
 
 __all__ = [
+  "CodePurity",
   "DensityCoverage",
   "Estimate",
   "FeatureIdentity",
@@ -69,6 +71,7 @@ __all__ = [
   "Score",
   "StackedModeCoverage",
   "classification_accuracy_score",
+  "code_purity",
   "condition_effect",
   "density_coverage",
   "feature_score_name",

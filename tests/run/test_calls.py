@@ -27,9 +27,9 @@ def play(first, last, per_call, game, device_limit, groups=2):
   sharding = training.batch_sharding(mesh)
   dataset = data.Dataset("random", images=PICTURES)
   system = training.System(None, step, None, None, groups)
-  options = dict(batch_size=16, groups=groups, flip=True, sharding=sharding, device_limit=device_limit)
+  options = dict(batch_size=16, groups=groups, sharding=sharding, device_limit=device_limit)
   sizes, values = [], []
-  with data.Batches(dataset, **options) as batches:
+  with data.Batches(dataset, flip=True, **options) as batches:
     for count, call in calls(system, mesh, batches, first, last, per_call):
       game, metrics = call(game)
       sizes.append(count)

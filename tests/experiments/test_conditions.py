@@ -1,0 +1,194 @@
+"""What labels and codes mean, by generators that are known to obey or not."""
+
+import dataclasses
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from PIL import Image
+
+from experiments import acgan, conditions, dcgan, infogan
+from jaxgan import run
+from jaxgan.metrics import features
+from jaxgan.metrics.features.classifier import Description, save
+from jaxgan.run.state import Restored
+from jaxgan.types import ImageSpec
+
+SIDE = 8 + 2  # of a picture in a grid, with its gap
+CLASSES = ("ant", "bee", "cat", "dog")
+
+
+@pytest.fixture(scope="module")
+def restored():
+  """Untrained runs by their experiment."""
+  made = {}
+  spec = ImageSpec((8, 8, 1), CLASSES)
+  flags = dict(workdir="", resolution=8, width=2)
+  for module, config in (
+    (acgan, acgan.Config(**flags, latent_dim=3)),
+    (infogan, infogan.Config(**flags, noise_dim=3, categories=4)),
+    (dcgan, dcgan.Config(**flags)),
+  ):
+    system = module.build(config, spec)
+    record = run.Record(module.__name__, dataclasses.asdict(config), spec, 40)
+    game = jax.jit(system.init)(jax.random.key(0))
+    made[module.__name__.rpartition(".")[2]] = Restored(record, config, system, game)
+  return made
+
+
+@pytest.fixture
+def command(restored, tmp_path, monkeypatch, capsys):
+  """Runs the command on one of the runs; gives its content and what was printed."""
+
+  def call(name, generate=None, classes=CLASSES, **flags):
+    system = restored[name].system
+    system = system if generate is None else system._replace(generate=generate(system))
+    monkeypatch.setattr(run, "restore", lambda *_: restored[name]._replace(system=system))
+    if "classifier" not in flags:
+      described = Description("animals", (8, 8, 1), classes, 0.9)
+      monkeypatch.setattr(conditions, "_classifier", lambda _: (described, by_brightness()))
+      flags["classifier"] = "unread.npz"
+    out = str(tmp_path / "a.png")
+    options = conditions.Options(**{"workdir": str(tmp_path), "out": out, **flags})
+    return conditions.main(options), capsys.readouterr().out
+
+  return call
+
+
+def by_brightness():
+  """A classifier of four brightnesses."""
+
+  def outputs(images):
+    levels = jnp.arange(4) * 255 / 3
+    apart = jnp.abs(images.mean((1, 2, 3))[:, None] - levels[None])
+    return features.Outputs(images.mean((1, 2)), jax.nn.softmax(-apart, axis=1))
+
+  return features.of_function("brightness", outputs, dimension=1, classes=4, weights_hash="ab12")
+
+
+def shows(part, classes):
+  """A generator that shows a class for each value of a part of the latent."""
+
+  def generate(system):
+    def pictures(variables, z):
+      shown = jnp.asarray(classes)[system.latents.split(z)[part].argmax(1)]
+      return jnp.broadcast_to((shown / 1.5 - 1.0)[:, None, None, None], (len(z), 8, 8, 1))
+
+    return pictures
+
+  return generate
+
+
+def test_a_generator_that_obeys_is_told_from_one_that_mixes_two_classes(command, tmp_path):
+  content, printed = command("acgan", shows("label", [0, 1, 2, 3]), num=42, seed=5, ema=False)
+  assert content["accuracy"] == 1.0
+  assert content["counts"] == np.diag([11, 11, 10, 10]).tolist()
+  assert "| ant | 100.0% |" in printed
+  content, printed = command("acgan", shows("label", [0, 1, 2, 1]), num=40)
+  assert content["accuracy_by_class"] == [1.0, 1.0, 1.0, 0.0]
+  assert content["standard_error"] == pytest.approx(np.sqrt(0.75 * 0.25 / 40))
+  assert "| dog | 0.0% |\n| mean | 75.0% (standard error 6.8%) |" in printed
+  written = json.loads((tmp_path / "conditions_000000.json").read_text())
+  assert written == json.loads(json.dumps(content))
+  assert written["protocol"] == {
+    "step": 0,
+    "num": 40,
+    "seed": 0,
+    "ema": True,
+    "truncation": None,
+    "classifier": "brightness",
+    "classifier_weights": "ab12",
+    "classifier_accuracy": 0.9,
+  }
+
+
+def test_a_code_means_a_class_under_another_name(command):
+  content, printed = command("infogan", shows("category", [2, 0, 3, 1]), num=40)
+  assert (content["purity"], content["matched"]) == (1.0, 1.0)
+  assert content["matching"] == [2, 0, 3, 1]
+  assert "| 0 | 0% | 0% | 100% | 0% | cat |" in printed
+  content, printed = command("infogan", shows("category", [2, 2, 3, 3]), num=40)
+  assert (content["purity"], content["matched"]) == (1.0, 0.5)
+  assert sorted(content["matching"]) == [-1, -1, 2, 3]
+  assert "purity 100.0%, accuracy of the best one-to-one matching 50.0%" in printed
+
+
+def test_a_code_may_have_other_values_than_there_are_classes(command):
+  """Classes that the run was not told of are those of the classifier."""
+  content, _ = command("infogan", shows("category", [0, 1, 2, 3]), classes=tuple("vwxyz"), num=8)
+  assert np.shape(content["counts"]) == (4, 5)
+  assert content["classes"] == tuple("vwxyz")
+
+
+def test_pictures_have_a_row_for_each_value_and_common_noise(command, tmp_path):
+  command("infogan", shows("category", [0, 1, 2, 3]), num=4)
+  grid = read(tmp_path / "a.png")
+  assert grid.shape == (4 * SIDE + 2, 10 * SIDE + 2)
+  np.testing.assert_array_equal(grid[5::SIDE, 5], [0, 85, 170, 255])
+  assert read(tmp_path / "a_codes.png").shape == (2 * SIDE + 2, 10 * SIDE + 2)
+  command("infogan", num=4, out=str(tmp_path / "a.npz"))
+  z = np.load(tmp_path / "a.npz")["latents"].reshape(4, 10, 9)
+  np.testing.assert_array_equal(z[:, :, 3:7], np.eye(4)[:, None].repeat(10, 1))
+  others = np.delete(z, range(3, 7), 2)
+  np.testing.assert_array_equal(others, others[:1].repeat(4, 0))
+  assert len(np.unique(others[0, :, 0])) == 10
+  z = np.load(tmp_path / "a_codes.npz")["latents"].reshape(2, 10, 9)
+  for row, coordinate in enumerate((7, 8)):
+    np.testing.assert_allclose(z[row, :, coordinate], np.linspace(-2, 2, 10), atol=1e-6)
+    rest = np.delete(z[row], coordinate, 1)
+    np.testing.assert_array_equal(rest, rest[:1].repeat(10, 0))
+
+
+def test_labels_have_no_second_picture(command, tmp_path):
+  command("acgan", num=4)
+  assert not (tmp_path / "a_codes.png").exists()
+  assert read(tmp_path / "a.png").shape == (4 * SIDE + 2, 10 * SIDE + 2)
+
+
+def read(path):
+  with Image.open(path) as file:
+    return np.asarray(file)
+
+
+def test_the_classifier_is_read_from_its_file(command, tmp_path, restored):
+  description = Description("animals", (8, 8, 1), CLASSES, 0.8, {"width": 2})
+  network = description.module()
+  params = network.init(jax.random.key(0), jnp.zeros([1, 8, 8, 1]))["params"]
+  save(tmp_path / "c.npz", description, params)
+  content, printed = command("acgan", num=6, classifier=str(tmp_path / "c.npz"))
+  assert np.sum(content["counts"], 1).tolist() == [2, 2, 1, 1]
+  assert len(content["protocol"]["classifier_weights"]) == 16
+  assert "classifier(animals 8)" in printed
+  assert "80.0%" in printed
+
+
+@pytest.mark.parametrize(
+  ("name", "flags", "message"),
+  [
+    ("acgan", {"num": 0}, "--num=0 must be positive"),
+    ("acgan", {"num": 3}, "--num=3 must be at least 4, one sample for each label"),
+    ("infogan", {"num": 3}, "one sample for each category"),
+    ("acgan", {"seed": -1}, "--seed=-1"),
+    ("acgan", {"batch_size": 0}, "--batch-size=0"),
+    ("acgan", {"out": "a.jpg"}, "--out=a.jpg"),
+    ("acgan", {"classes": tuple("wxyz")}, "apart (w, x, y, z), but the run's are ant, bee"),
+    ("acgan", {"classifier": "lite0"}, "--classifier=lite0 must be an .npz"),
+    ("acgan", {"classifier": "nowhere.npz"}, "--classifier=nowhere.npz: cannot read"),
+    ("dcgan", {}, "experiments.dcgan have neither a label nor a category (no parts)"),
+  ],
+  ids=str,
+)
+def test_what_cannot_be_done_is_said_in_a_line(command, name, flags, message):
+  with pytest.raises(run.RunError) as error:
+    command(name, **flags)
+  assert message in str(error.value)
+  assert "\n" not in str(error.value)
+
+
+def test_a_missing_run_is_said_in_a_line(tmp_path, monkeypatch):
+  described = Description("animals", (8, 8, 1), CLASSES, 0.9)
+  monkeypatch.setattr(conditions, "_classifier", lambda _: (described, by_brightness()))
+  with pytest.raises(run.RunError, match="holds no run"):
+    conditions.main(conditions.Options(workdir=str(tmp_path), classifier="unread.npz"))
