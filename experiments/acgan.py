@@ -29,7 +29,7 @@ class Config(run.Config):
 
 PRESETS: run.Presets = {
   "quick": {},
-  "measured": dict(dataset="fashion_mnist"),
+  "measured": dict(dataset="fashion_mnist", steps=1200),
   "paper": dict(dataset="cifar10", width=96, steps=50_000),
 }
 

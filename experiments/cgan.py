@@ -33,7 +33,7 @@ class Config(run.Config):
 
 PRESETS: run.Presets = {
   "quick": {},
-  "measured": dict(dataset="fashion_mnist", steps=10_000, momentum_steps=10_000, sample_every=2000),
+  "measured": dict(dataset="fashion_mnist", steps=6000, momentum_steps=6000, sample_every=2000),
   "paper": dict(dataset="mnist", split="train[:50000]", steps=125_000, sample_every=5000),
 }
 

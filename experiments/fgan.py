@@ -53,7 +53,7 @@ class Config(run.Config):
 
 PRESETS: run.Presets = {
   "quick": dict(parzen_samples=1000),
-  "measured": dict(dataset="fashion_mnist", batch_size=256, steps=4000, sample_every=1000),
+  "measured": dict(dataset="fashion_mnist", batch_size=256, steps=2000, sample_every=1000),
   "paper": dict(dataset="mnist", batch_size=4096, steps=10_000),
 }
 

@@ -44,7 +44,7 @@ class Config(run.Config):
 
 PRESETS: run.Presets = {
   "quick": dict(parzen_samples=1000),
-  "measured": dict(dataset="fashion_mnist", steps=12_000, momentum_steps=12_000, sample_every=2000),
+  "measured": dict(dataset="fashion_mnist", steps=8000, momentum_steps=8000, sample_every=2000),
   "paper": dict(dataset="mnist", split="train[:50000]", steps=125_000, sample_every=5000),
 }
 

@@ -41,7 +41,7 @@ class Config(run.Config):
 
 PRESETS: run.Presets = {
   "quick": {},
-  "measured": dict(dataset="mnist", steps=2500),
+  "measured": dict(dataset="mnist"),
   "paper": dict(dataset="mnist", width=64, steps=5000),
 }
 

@@ -44,7 +44,7 @@ class Config(run.Config):
 
 PRESETS: run.Presets = {
   "quick": dict(steps=500, n_critic_early=25),
-  "measured": dict(dataset="fashion_mnist", width=16, steps=1500),
+  "measured": dict(dataset="fashion_mnist", width=16, steps=800),
   "paper": dict(dataset="lsun/bedroom", resolution=64, width=64, steps=200_000),
 }
 

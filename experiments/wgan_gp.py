@@ -39,7 +39,7 @@ class Config(run.Config):
 
 PRESETS: run.Presets = {
   "quick": dict(width=16, steps=600),
-  "measured": dict(dataset="fashion_mnist", width=16, steps=1500, learning_rate=2e-4),
+  "measured": dict(dataset="fashion_mnist", width=16, steps=600, learning_rate=2e-4),
   "paper": dict(
     dataset="cifar10",
     network="resnet",
