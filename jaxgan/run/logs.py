@@ -1,6 +1,7 @@
 """What a run tells: a progress bar, `metrics.jsonl`, TensorBoard."""
 
 import collections
+import concurrent.futures
 import contextlib
 import json
 import math
@@ -9,6 +10,7 @@ import pathlib
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
 import jax
 import numpy as np
@@ -58,13 +60,7 @@ class Log:
     if self._path.exists():
       monitor.replay(map(json.loads, self._path.read_text().splitlines()))
     self._file = self._path.open("a")
-    # TensorFlow comes with this import: late, so that what fails early fails fast, and quietly.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
-    from clu import metric_writers
-
-    folder = str(pathlib.Path(workdir) / "tensorboard")
-    self._writer = metric_writers.AsyncMultiWriter([metric_writers.SummaryWriter(folder)])
+    self._writer = _TensorBoard(pathlib.Path(workdir) / "tensorboard")
 
   def __enter__(self) -> "Log":
     return self
@@ -77,7 +73,7 @@ class Log:
     """Writes one line."""
     self._file.write(json.dumps({"step": step, **values}) + "\n")
     self._file.flush()
-    self._writer.write_scalars(step, dict(values))
+    self._writer.write("scalars", step, dict(values))
     for verdict in self._monitor.update(step, values):
       self._say(str(verdict))
       with self._health.open("a") as file:
@@ -90,12 +86,12 @@ class Log:
 
   def image(self, step: int, name: str, image: np.ndarray) -> None:
     """Writes a uint8 picture `[h, w, c]`."""
-    self._writer.write_images(step, {name: image[None]})
+    self._writer.write("images", step, {name: image[None]})
 
   def hyperparameters(self, values: Mapping[str, object]) -> None:
     """Writes the config for TensorBoard's HParams page."""
     kept = {k: v if isinstance(v, int | float | str) else str(v) for k, v in values.items()}
-    self._writer.write_hparams(kept)
+    self._writer.write("hparams", kept)
 
   def flush(self) -> None:
     """Waits until TensorBoard's part is on disk."""
@@ -114,6 +110,47 @@ def _truncate(path: pathlib.Path, step: int) -> None:
       continue  # a line that was cut off by the end of the process
   with replacing(path) as temporary:
     temporary.write_text("".join(kept))
+
+
+class _TensorBoard:
+  """TensorBoard's files, written by a thread of their own, in order.
+
+  Its first task is to import TensorFlow, which takes seconds that the compiler needs anyway. What
+  fails there is raised by a later call.
+  """
+
+  def __init__(self, folder: pathlib.Path) -> None:
+    self._thread = concurrent.futures.ThreadPoolExecutor(1, thread_name_prefix="tensorboard")
+    self._folder = folder
+    self._writer: Any = None
+    self._tasks = collections.deque([self._thread.submit(self._open)])
+
+  def _open(self) -> None:
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
+    from clu import metric_writers
+
+    self._writer = metric_writers.SummaryWriter(str(self._folder))
+
+  def write(self, kind: str, *args: Any) -> None:
+    """Hands over what the method `write_<kind>` of a clu writer takes."""
+    while self._tasks and self._tasks[0].done():
+      self._tasks.popleft().result()
+    self._tasks.append(self._thread.submit(lambda: getattr(self._writer, f"write_{kind}")(*args)))
+
+  def flush(self) -> None:
+    """Waits until all is on disk."""
+    while self._tasks:
+      self._tasks.popleft().result()
+    self._thread.submit(lambda: self._writer.flush()).result()
+
+  def close(self) -> None:
+    """Writes what is left, and ends the thread."""
+    try:
+      self.flush()
+      self._thread.submit(lambda: self._writer.close()).result()
+    finally:
+      self._thread.shutdown()
 
 
 class Progress:

@@ -18,7 +18,13 @@ def start(system: System, config: Config, mesh: jax.sharding.Mesh, saved: Checkp
   """The newest checkpoint, or a new game if there is none; replicated over the mesh."""
   if saved.latest is not None:
     return saved.restore(_abstract(system, mesh))
-  init = jax.jit(system.init, out_shardings=training.replicated(mesh))
+  # It runs once: LLVM's optimisation takes several times as long as what it makes faster.
+  on_cpu = mesh.devices.flat[0].platform == "cpu"
+  init = jax.jit(
+    system.init,
+    out_shardings=training.replicated(mesh),
+    compiler_options={"xla_backend_optimization_level": 0} if on_cpu else None,
+  )
   return init(jax.random.key(config.seed))
 
 
