@@ -60,8 +60,11 @@ def main(options: Options) -> dict[str, Any]:
     _check_classes(options, drawn, description)
 
   values = np.arange(options.num) % k
-  z = drawn.draw(options.num).at[:, columns].set(jnp.eye(k)[values])
-  outputs = features.extract_all(network, drawn.pictures(z), batch_size=options.batch_size)
+  noise = np.asarray(drawn.latents(max(options.num, _COLUMNS)))
+  z = noise[: options.num].copy()
+  z[:, columns] = np.eye(k)[values]
+  samples = drawn.pictures(jnp.asarray(z))
+  outputs = features.extract_all(network, samples, batch_size=options.batch_size)
   assert outputs.probabilities is not None
   found = outputs.probabilities.argmax(1)
   result = metrics.code_purity(values, found, sizes=(k, len(description.classes)))
@@ -93,7 +96,7 @@ def main(options: Options) -> dict[str, Any]:
   path = pathlib.Path(options.workdir) / f"conditions_{step:06d}.json"
   with replacing(path) as temporary:
     temporary.write_text(json.dumps(content, indent=2) + "\n")
-  written = [str(path), *_draw(options, drawn, columns)]
+  written = [str(path), *_draw(options, drawn, columns, jnp.asarray(noise[:_COLUMNS]))]
   print(f"written: {', '.join(written)}", file=sys.stderr)
   return content
 
@@ -181,11 +184,10 @@ def _check_classes(options: Options, drawn: Generator, description: Description)
     )
 
 
-def _draw(options: Options, drawn: Generator, columns: Array) -> list[str]:
+def _draw(options: Options, drawn: Generator, columns: Array, noise: Array) -> list[str]:
   """Writes the pictures, a row for each value of the label or code; returns the names."""
-  noise = drawn.latents(_COLUMNS)
-  rows = sampling.sweep_classes(noise, int(columns[0]), len(columns)).transpose(1, 0, 2)
-  z = rows.reshape(-1, rows.shape[-1])
+  rows = sampling.sweep_classes(noise, int(columns[0]), len(columns))
+  z = rows.swapaxes(0, 1).reshape(-1, noise.shape[1])
   write(options.out, drawn.pictures(z), _COLUMNS, latents=z)
   sampler = drawn.restored.system.latents
   assert isinstance(sampler, latents.Mixed)

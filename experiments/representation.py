@@ -80,10 +80,9 @@ def main(options: Options) -> dict[str, Any]:
   record, config = restored.record, restored.config
   if len(record.spec.classes) < 2:
     raise run.RunError(f"the data set of --workdir={options.workdir} has no labels to learn from")
-  if options.labels < 2 * len(record.spec.classes):
+  if options.labels < len(record.spec.classes):
     raise run.RunError(
-      f"--labels={options.labels} must be at least two of each of the {len(record.spec.classes)} "
-      "classes"
+      f"--labels={options.labels} must be at least {len(record.spec.classes)}, one of each class"
     )
   player = restored.game.discriminator
   maps = chosen(player.apply_fn, player.variables, record.spec.shape, options.layers)
@@ -159,7 +158,7 @@ def measure(function: Represent, labelled: Labelled, test: Labelled, options: Op
 
 def represent(maps: dict[str, Float[Array, "n _ _ _"]]) -> Float[Array, "n d"]:
   """Max-pools each map to 4x4, flattens, and puts all side by side."""
-  parts = [_flat(max_pooled(x)) for x in maps.values()]
+  parts = [_flat(max_pooled(maps[name])) for name in sorted(maps)]
   return jnp.concatenate([part.astype(jnp.float32) for part in parts], axis=1)
 
 
