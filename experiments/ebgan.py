@@ -32,7 +32,7 @@ class Config(run.Config):
 
 PRESETS: run.Presets = {
   "quick": {},
-  "measured": dict(dataset="fashion_mnist", learning_rate=2e-4),
+  "measured": dict(dataset="fashion_mnist", learning_rate=2e-4, width=16, steps=1200),
   "paper": dict(dataset="celeb_a", resolution=64, width=64, margin=20.0, steps=100_000),
 }
 
