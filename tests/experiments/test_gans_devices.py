@@ -1,0 +1,55 @@
+"""The systems of 2014 to 2017 on one device and on eight: dropout, reference batches, codes."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from experiments import acgan, began, ebgan, gan, improved_gan, wgan
+from jaxgan import training
+from jaxgan.types import ImageSpec
+
+SPEC = ImageSpec((16, 16, 1), tuple("0123456789"))
+COMMON = dict(workdir="unused", resolution=16, width=5, batch_size=16)
+SYSTEMS = {
+  "gan": (gan, {}),
+  "improved_gan": (improved_gan, dict(all_techniques=True, virtual_batch_norm=4)),
+  "acgan": (acgan, {}),
+  "began": (began, {}),
+  "ebgan": (ebgan, {}),
+  "wgan": (wgan, {}),
+}
+
+
+def wide(tree):
+  return jax.tree.map(
+    lambda x: x.astype(jnp.float64) if jnp.issubdtype(x.dtype, jnp.floating) else x, tree
+  )
+
+
+@pytest.mark.parametrize(
+  "name",
+  [
+    pytest.param(n, marks=() if n in {"gan", "improved_gan"} else pytest.mark.slow) for n in SYSTEMS
+  ],
+)
+def test_eight_devices_play_the_game_of_one_in_float64(name, x64):
+  module, flags = SYSTEMS[name]
+  system = module.build(module.Config(**COMMON, **flags), SPEC)
+  key = jax.random.key(7)
+  batch = {
+    "image": jax.random.uniform(key, (1, 16, *SPEC.shape), jnp.float64, -1.0, 1.0),
+    "label": jax.random.randint(key, (1, 16), 0, 10, jnp.int32),
+  }
+  ends = []
+  for n in (1, 8):
+    mesh = training.data_mesh(jax.devices()[:n])
+    game = jax.device_put(wide(system.init(jax.random.key(0))), training.replicated(mesh))
+    step = training.data_parallel(system.step, mesh)
+    for _ in range(3):
+      game, metrics = step(game, jax.device_put(batch, training.batch_sharding(mesh)))
+    ends.append(jax.device_get((game.discriminator.params, game.generator.params, metrics)))
+  for a, b in zip(*map(jax.tree.leaves, ends), strict=True):
+    # Gradient norms are logged in float32, and differ by its rounding.
+    tolerance = 1e-6 if a.dtype == np.float32 else 1e-8
+    np.testing.assert_allclose(a, b, rtol=tolerance, atol=1e-10)
