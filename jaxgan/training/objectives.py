@@ -92,7 +92,7 @@ def class_conditions(latents: Mixed, classes: int, *, part: str = "label") -> Co
 
 
 def apply(
-  player: Player, params: PyTree, *inputs: Array, key: Key | None = None
+  player: Player, params: PyTree, *inputs: Array, key: Key | None = None, writes: bool = True
 ) -> tuple[Any, PyTree]:
   """A player's network in training mode.
 
@@ -101,13 +101,15 @@ def apply(
     params: its parameters, the ones that are differentiated.
     *inputs: of the network.
     key: of dropout and noise in the network (stream "dropout"), if it has any.
+    writes: whether this is the pass whose collections are kept. Others may not iterate: the
+      collection "spectral", the power iteration of spectral norm, is then read only.
 
   Returns:
     Its output, and the collections that it rewrote.
   """
   variables = {"params": params, **player.collections}
   streams = {} if key is None else {"rngs": {"dropout": key}}
-  mutable = list(player.collections)
+  mutable = [name for name in player.collections if writes or name != "spectral"]
   output, written = player.apply_fn(variables, *inputs, train=True, mutable=mutable, **streams)
   return jax.tree.map(jnp.asarray, output), written
 
@@ -231,15 +233,27 @@ def adversarial(
     return chosen(images, jax.random.fold_in(key, use), axis_name=axis_name)
 
   def judged(
-    player: Player, params: PyTree, images: Array, condition: Array | None, key: Key
+    player: Player,
+    params: PyTree,
+    images: Array,
+    condition: Array | None,
+    key: Key,
+    writes: bool = False,
   ) -> tuple[Any, PyTree]:
     inputs = [images] if condition is None else [images, condition]
-    return apply(player, params, *inputs, key=key)
+    return apply(player, params, *inputs, key=key, writes=writes)
+
+  def paint(
+    params: PyTree, game: Game, batch: Batch, key: Key, writes: bool
+  ) -> tuple[Batch, PyTree]:
+    z = latents(jax.random.fold_in(key, _LATENTS), batch["image"].shape[0], axis_name=axis_name)
+    dropout = jax.random.fold_in(key, _DROPOUT_G + 2)
+    fake, written = apply(game.generator, params, z, key=dropout, writes=writes)
+    return {"fake": fake, "latents": z}, written
 
   def forward(params: PyTree, game: Game, batch: Batch, key: Key) -> tuple[Batch, Aux]:
-    z = latents(jax.random.fold_in(key, _LATENTS), batch["image"].shape[0], axis_name=axis_name)
-    fake, written = apply(game.generator, params, z, key=jax.random.fold_in(key, _DROPOUT_G + 2))
-    return {"fake": fake, "latents": z}, Aux(written)
+    entries, written = paint(params, game, batch, key, writes=True)
+    return entries, Aux(written)
 
   def penalty(params: PyTree, game: Game, batch: Batch, key: Key) -> Array:
     def critic(images: Array) -> Array:
@@ -257,7 +271,12 @@ def adversarial(
     return jnp.asarray(sum(terms))
 
   def outputs(
-    params: PyTree, game: Game, batch: Batch, key: Key, uses: tuple[int, int, int]
+    params: PyTree,
+    game: Game,
+    batch: Batch,
+    key: Key,
+    uses: tuple[int, int, int],
+    writes: bool,
   ) -> tuple[Batch, PyTree]:
     """D's outputs on both kinds, and what its pass over the real pictures has written."""
     augment_real, augment_fake, dropout = uses
@@ -268,7 +287,7 @@ def adversarial(
     real = seen(batch["image"], key, augment_real, game)
     fake = seen(batch["fake"], key, augment_fake, game)
     keys = [jax.random.fold_in(key, dropout + i) for i in range(2)]
-    found["real_output"], written = judged(player, params, real, given[0], keys[0])
+    found["real_output"], written = judged(player, params, real, given[0], keys[0], writes)
     found["fake_output"], _ = judged(player, params, fake, given[1], keys[1])
     for kind in ("real", "fake"):
       found[f"{kind}_logits"] = logits(found[f"{kind}_output"])
@@ -283,9 +302,9 @@ def adversarial(
   def d_objective(params: PyTree, game: Game, batch: Batch, key: Key) -> tuple[Array, Aux]:
     game = game.replace(discriminator=game.discriminator.replace(params=params))
     if "fake" not in batch:
-      batch = {**batch, **forward(game.generator.params, game, batch, key)[0]}
+      batch = {**batch, **paint(game.generator.params, game, batch, key, writes=False)[0]}
     uses = (_AUGMENT_REAL, _AUGMENT_FAKE, _DROPOUT)
-    batch, written = outputs(params, game, batch, key, uses)
+    batch, written = outputs(params, game, batch, key, uses, writes=True)
     real_logits, fake_logits = batch["real_logits"], batch["fake_logits"]
     value = pair(game).discriminator(real_logits, fake_logits).mean()
     metrics = {
@@ -310,7 +329,7 @@ def adversarial(
       batch = {**batch, **entries}
     # Compilation removes the pass over real pictures where nothing reads it.
     uses = (_AUGMENT_G_REAL, _AUGMENT_G_FAKE, _DROPOUT_G)
-    batch, _ = outputs(game.discriminator.params, game, batch, key, uses)
+    batch, _ = outputs(game.discriminator.params, game, batch, key, uses, writes=False)
     value = pair(game).generator(batch["real_logits"], batch["fake_logits"]).mean()
     metrics = {"loss_G": value, "D_G_z2": score(batch["fake_logits"]).mean()}
     terms = added(g_terms, batch, game)

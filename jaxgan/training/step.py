@@ -42,6 +42,7 @@ def make_train_step(
   g_steps: int = 1,
   play: games.Play = games.alternating,
   ema_decay: float = 0.999,
+  accumulate: int = 1,
   axis_name: str | None = None,
 ) -> Step:
   """Builds the step `(game, batch) -> (game, metrics)`.
@@ -62,6 +63,10 @@ def make_train_step(
     ema_decay: decay of a player's moving average per update, if it keeps one. It ramps up as
       `min(ema_decay, (1 + t) / (10 + t))` over the updates t, so that early averages forget the
       initial weights.
+    accumulate: pieces that each batch is taken in, one after another, before its update: large
+      batches in the memory of small ones (Brock et al. 2018 train with 2048). Batch statistics are
+      those of a piece, and gradients and metrics the means over all. The players then share no
+      fakes, and ways of playing that differentiate the other's gradient are refused.
     axis_name: the mapped axis over which the batch is split, if any.
 
   Returns:
@@ -74,13 +79,15 @@ def make_train_step(
   """
   if (d_steps is not None and d_steps < 1) or g_steps < 1:
     raise ValueError(f"d_steps={d_steps} and g_steps={g_steps} must be at least 1")
+  if accumulate < 1:
+    raise ValueError(f"accumulate={accumulate} must be at least 1, which takes batches whole")
   if not 0.0 <= ema_decay < 1.0:
     raise ValueError(f"ema_decay={ema_decay} must be in [0, 1)")
 
   objectives = {"discriminator": d_objective, "generator": g_objective}
 
   def run_forward(game: Game, batch: Batch, key: Key) -> games.Fakes | None:
-    if forward is None:
+    if forward is None or accumulate > 1:
       return None
     varying = _varying(game, axis_name)
 
@@ -91,7 +98,7 @@ def make_train_step(
     entries, pull, aux = jax.vjp(entries_of, varying.generator.params, has_aux=True)
     return games.Fakes(entries, pull, aux)
 
-  def gradient(
+  def whole(
     role: str,
     game: Game,
     batch: Batch,
@@ -121,6 +128,49 @@ def make_train_step(
         {**fakes.aux.variables, **aux.variables},
         {**fakes.aux.metrics, **aux.metrics},
         {**fakes.aux.extra, **aux.extra},
+      )
+    return grads, aux
+
+  def in_pieces(role: str, game: Game, batch: Batch, key: Key) -> tuple[PyTree, Aux]:
+    size = len(next(iter(batch.values())))
+    if size % accumulate:
+      raise ValueError(f"accumulate={accumulate} must divide the batch of a device, {size}")
+
+    gradients, auxes = [], []
+    # Written out: XLA's convolutions are slow in loops on a CPU, and pieces are few.
+    for i in range(accumulate):
+      rows = slice(i * size // accumulate, (i + 1) * size // accumulate)
+      piece = jax.tree.map(lambda x, rows=rows: x[rows], dict(batch))
+      grads, aux = whole(role, game, piece, jax.random.fold_in(key, i))
+      player = getattr(game, role)
+      collections = {**player.collections, **aux.variables}
+      players = {role: player.replace(collections=collections)}
+      game = game.replace(**players, extra={**game.extra, **aux.extra})
+      gradients.append(grads)
+      auxes.append(aux)
+
+    def mean(*values: Array) -> Array:
+      return jnp.asarray(sum(values)) / accumulate
+
+    metrics = jax.tree.map(mean, *(aux.metrics for aux in auxes))
+    kept = Aux(auxes[-1].variables, metrics, auxes[-1].extra)
+    return jax.tree.map(mean, *gradients), kept
+
+  def gradient(
+    role: str,
+    game: Game,
+    batch: Batch,
+    key: Key,
+    fakes: games.Fakes | None = None,
+    through: Callable[[Game, Batch], Game] | None = None,
+  ) -> tuple[PyTree, Aux]:
+    if accumulate == 1:
+      grads, aux = whole(role, game, batch, key, fakes, through)
+    elif fakes is None and through is None:
+      grads, aux = in_pieces(role, game, batch, key)
+    else:
+      raise ValueError(
+        f"accumulate={accumulate} does not go with players that share fakes: take games.alternating"
       )
     grads = _mean(grads, axis_name)
     norm = {f"grad_norm_{role[0].upper()}": _norm(grads)}

@@ -54,6 +54,7 @@ def system(
   g_steps: int = 1,
   play: games.Play = games.alternating,
   ema_decay: float = 0.999,
+  accumulate: int = 1,
   extra: Mapping[str, PyTree] | Callable[[Game], Mapping[str, PyTree]] | None = None,
   d_constraint: Callable[[PyTree], PyTree] | None = None,
   d_average: bool = False,
@@ -75,6 +76,7 @@ def system(
     g_steps: generator updates a step.
     play: how gradients become updates, see `jaxgan.training.games`.
     ema_decay: decay of the generator's moving average per update.
+    accumulate: pieces that each batch is taken in, see `make_train_step`.
     extra: entries of `Game.extra` at step 0, for objectives that carry some; a function of the
       game without them, where they depend on the players.
     d_average: keep a moving average of the discriminator too, to evaluate it.
@@ -98,7 +100,9 @@ def system(
     d_player = new_player(discriminator, d_optimizer, d_key, *inputs, average=d_average)
     if d_constraint is not None:
       params = d_constraint(d_player.params)
-      average = None if d_player.average is None else {**d_player.average, "params": params}
+      average = d_player.average
+      if average is not None:
+        average = {**average, "params": jax.tree.map(jnp.copy, params)}
       d_player = d_player.replace(params=params, average=average)
     game = Game.new(
       run_key,
@@ -121,6 +125,7 @@ def system(
     g_steps=g_steps,
     play=play,
     ema_decay=ema_decay,
+    accumulate=accumulate,
     axis_name=AXIS,
   )
   return System(init, step, latents, generate, d_steps, probabilities, report)

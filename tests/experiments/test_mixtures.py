@@ -315,3 +315,20 @@ def test_help_names_every_choice(capsys):
   text = capsys.readouterr().out
   for name in [*choices.LOSSES, *choices.PENALTIES, *choices.GAMES]:
     assert name in text
+
+
+def test_packing_judges_points_together():
+  toy = mixtures.build(config(packing=2, penalty="none"))
+  game, _ = jax.jit(toy.step)(toy.init(jax.random.key(0)))
+  kernels = {x.shape for x in jax.tree.leaves(game.discriminator.params)}
+  assert (4, 8) in kernels  # two points of the plane side by side
+  assert toy.logits(game, jnp.zeros([5, 2])).shape == (5,)
+
+
+@pytest.mark.parametrize(
+  ("flags", "said"),
+  [(dict(packing=2), "--penalty=none"), (dict(packing=3, penalty="none"), "--packing=3")],
+)
+def test_packings_that_do_not_go_are_refused(flags, said):
+  with pytest.raises(run.RunError, match=said):
+    mixtures.build(config(**flags))
