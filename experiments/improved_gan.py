@@ -153,6 +153,7 @@ def semi_supervised(config: Config, spec: ImageSpec) -> training.System:
   resolution, _, channels = spec.shape
   options = dict(dtype=config.jax_dtype, axis_name=training.AXIS)
   few = labelled_pictures.choose(config, config.labels)
+  few_images, few_labels = jnp.asarray(few.images), jnp.asarray(few.labels)
   test = labelled_pictures.held_out(config)
   each = -(-config.batch_size // jax.device_count())
   classifier = models.improved.DenseClassifier(len(spec.classes), **options)
@@ -162,11 +163,11 @@ def semi_supervised(config: Config, spec: ImageSpec) -> training.System:
     key = jax.random.fold_in(jax.random.fold_in(game.key, game.step), _LABELLED)
     draw, noise = jax.random.split(key)
     keys = latents.example_keys(draw, each, axis_name=training.AXIS)
-    rows = jax.vmap(lambda key: jax.random.randint(key, [], 0, len(few.labels)))(keys)
-    images = few.images[rows].astype(jnp.float32) / 127.5 - 1.0
+    rows = jax.vmap(lambda key: jax.random.randint(key, [], 0, len(few_labels)))(keys)
+    images = few_images[rows].astype(jnp.float32) / 127.5 - 1.0
     player = game.discriminator
     output, _ = objectives.apply(player, player.params, images, key=noise)
-    return losses.auxiliary_classifier(output.class_logits, few.labels[rows])
+    return losses.auxiliary_classifier(output.class_logits, few_labels[rows])
 
   def latent(key: Array, n: int, *, axis_name: Any = None) -> Array:
     """Uniform in [0, 1], as the paper's code has it."""

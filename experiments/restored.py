@@ -1,6 +1,7 @@
 """A run's generator and discriminator as the commands of `experiments.sample` see them."""
 
 import dataclasses
+import functools
 import pathlib
 import sys
 from collections.abc import Callable
@@ -10,11 +11,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxgan import run, sampling
+from jaxgan import run, sampling, training
 from jaxgan._files import replacing
 from jaxgan.run.state import Restored
 from jaxgan.types import Array, PyTree
 
+_STANDING = 256  # samples in a batch that statistics are estimated from
 _TESTED = 2000  # latents that tell which coordinates are normal
 
 
@@ -37,7 +39,11 @@ class Source:
   truncation: float | None = None
   """Keep normal latents within this threshold, as if drawn again until they are (Brock et al.
   2018): less variety, more of the typical. Codes and labels beside them stay. Generators with batch
-  norm, whose statistics are those of training, turn pale with it: 1 to 2 is enough for them."""
+  norm, whose statistics are those of training, turn pale with it: 1 to 2 is enough for them, or
+  give --standing too."""
+  standing: int = 0
+  """Estimate batch statistics anew from so many batches of 256 samples (Brock et al. 2018), with
+  the weights, and under the truncation, that are sampled; 0 takes those of training."""
 
 
 class Generator(NamedTuple):
@@ -48,21 +54,34 @@ class Generator(NamedTuple):
     restored: the run.
     generate: jitted, from latents to pictures.
     sampler: jitted, `(key, n) -> latents`, truncated as the options say.
+    variables: the generator's, as the options choose them.
   """
 
   options: Source
   restored: Restored
   generate: Callable[[Array], Array]
   sampler: Callable[..., Array]
+  variables: PyTree
 
   @classmethod
   def restore(cls, options: Source) -> "Generator":
     """Checks what all commands share, and reads the run."""
     _check_out(options)
     restored = run.restore(options.workdir, options.checkpoint)
+    sampler = _sampler(options, restored)
     variables = restored.game.generator.evaluated(average=options.ema)
+    if options.standing:
+      key = jax.random.fold_in(jax.random.key(options.seed), 2**31 - 1)
+      variables = sampling.standing_statistics(
+        functools.partial(restored.game.generator.apply_fn, rngs={"dropout": key}),
+        variables,
+        lambda key: sampler(key, _STANDING),
+        key,
+        batches=options.standing,
+        axis_name=training.AXIS,
+      )
     jitted = jax.jit(restored.system.generate)
-    return cls(options, restored, lambda z: jitted(variables, z), _sampler(options, restored))
+    return cls(options, restored, lambda z: jitted(variables, z), sampler, variables)
 
   @property
   def dimension(self) -> int:
@@ -88,11 +107,6 @@ class Generator(NamedTuple):
   def pictures(self, z: Array) -> np.ndarray:
     """Pictures of latents `[n, d]`, uint8."""
     return sampling.to_uint8(sampling.in_batches(self.generate, z, self.options.batch_size))
-
-  @property
-  def variables(self) -> PyTree:
-    """The generator's, as the options choose them."""
-    return self.restored.game.generator.evaluated(average=self.options.ema)
 
   def kernel(self, layer: str | None) -> tuple[str, np.ndarray]:
     """Name and matrix of the kernel that the latent enters by."""
@@ -155,6 +169,8 @@ def _check_out(options: Source) -> None:
     raise run.RunError(f"--out={out} must end in .png or .npz, or name a folder")
   if out.suffix.lower() not in {".png", ".npz"} and out.is_file():
     raise run.RunError(f"--out={out} is a file: name a folder, or a .png or .npz")
+  if options.standing < 0:
+    raise run.RunError(f"--standing={options.standing} must be 0 or more")
   if options.truncation is not None and not options.truncation > 0.0:
     raise run.RunError(f"--truncation={options.truncation} must be positive")
 

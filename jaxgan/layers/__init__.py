@@ -3,6 +3,7 @@
 from jaxgan.layers.attention import SelfAttention, attention
 from jaxgan.layers.batch_norm import BatchNorm
 from jaxgan.layers.conditional import append_condition
+from jaxgan.layers.conditional_batch_norm import ConditionalBatchNorm
 from jaxgan.layers.convolution import Conv, ConvTranspose, conv, conv_transpose, kernel_gradient
 from jaxgan.layers.dropout import Dropout, GaussianNoise
 from jaxgan.layers.layer_norm import LayerNorm
@@ -10,6 +11,7 @@ from jaxgan.layers.maxout import Maxout
 from jaxgan.layers.minibatch import MinibatchDiscrimination, MinibatchStdDev, minibatch_stddev
 from jaxgan.layers.modulated import ModulatedConv, modulated_conv, resampled_conv
 from jaxgan.layers.packing import Packed, pack
+from jaxgan.layers.projection import ProjectionHead
 from jaxgan.layers.resampling import (
   BINOMIAL,
   average_downsample,
@@ -21,11 +23,20 @@ from jaxgan.layers.resampling import (
   nearest_upsample,
   upfirdn,
 )
+from jaxgan.layers.spectral_norm import (
+  SNConv,
+  SNConvTranspose,
+  SNDense,
+  SNEmbed,
+  SpectrallyNormalized,
+  spectral_norm,
+)
 from jaxgan.layers.virtual_batch_norm import VirtualBatchNorm
 
 __all__ = [
   "BINOMIAL",
   "BatchNorm",
+  "ConditionalBatchNorm",
   "Conv",
   "ConvTranspose",
   "Dropout",
@@ -36,7 +47,13 @@ __all__ = [
   "MinibatchStdDev",
   "ModulatedConv",
   "Packed",
+  "ProjectionHead",
+  "SNConv",
+  "SNConvTranspose",
+  "SNDense",
+  "SNEmbed",
   "SelfAttention",
+  "SpectrallyNormalized",
   "VirtualBatchNorm",
   "append_condition",
   "attention",
@@ -54,5 +71,6 @@ __all__ = [
   "nearest_upsample",
   "pack",
   "resampled_conv",
+  "spectral_norm",
   "upfirdn",
 ]

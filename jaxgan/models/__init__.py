@@ -3,6 +3,7 @@
 from jaxgan.models import (
   acgan,
   autoencoder,
+  biggan,
   cgan,
   dcgan,
   fgan,
@@ -11,12 +12,15 @@ from jaxgan.models import (
   infogan,
   mlp,
   resnet,
+  sagan,
+  sngan,
   wgan_gp,
 )
 
 __all__ = [
   "acgan",
   "autoencoder",
+  "biggan",
   "cgan",
   "dcgan",
   "fgan",
@@ -25,5 +29,7 @@ __all__ = [
   "infogan",
   "mlp",
   "resnet",
+  "sagan",
+  "sngan",
   "wgan_gp",
 ]

@@ -34,6 +34,7 @@ from jaxgan.sampling.rejection import (
   acceptance_shift,
   rejection_sample,
 )
+from jaxgan.sampling.standing import standing_statistics
 from jaxgan.sampling.truncation import mean_latent, normal_coordinates, truncate, truncate_normal
 
 __all__ = [
@@ -70,6 +71,7 @@ __all__ = [
   "save_png",
   "semantic_factorisation",
   "spherical",
+  "standing_statistics",
   "sweep",
   "sweep_classes",
   "to_uint8",

@@ -173,6 +173,7 @@ def make_train_step(
         f"accumulate={accumulate} does not go with players that share fakes: take games.alternating"
       )
     grads = _mean(grads, axis_name)
+    aux = aux._replace(variables=_settled(dict(aux.variables), axis_name))
     norm = {f"grad_norm_{role[0].upper()}": _norm(grads)}
     return grads, aux._replace(metrics={**aux.metrics, **norm})
 
@@ -221,9 +222,7 @@ def _varying(game: Game, axis_name: str | None) -> Game:
     return game
 
   def cast(x: Array) -> Array:
-    aval = jax.typeof(x)
-    named = getattr(aval, "manual_axis_type", None)  # jax 0.10; before, the axes alone
-    if axis_name in (aval.vma if named is None else named.varying):
+    if _varies(x, axis_name):
       return x  # inside another gradient they vary already
     return jax.lax.pcast(x, axis_name, to="varying")
 
@@ -232,6 +231,28 @@ def _varying(game: Game, axis_name: str | None) -> Game:
     for role in ("discriminator", "generator")
   }
   return game.replace(**players)
+
+
+def _varies(x: Array, axis_name: str) -> bool:
+  aval = jax.typeof(x)
+  named = getattr(aval, "manual_axis_type", None)  # jax 0.10; before, the axes alone
+  return axis_name in (aval.vma if named is None else named.varying)
+
+
+def _settled(tree: PyTree, axis_name: str | None) -> PyTree:
+  """Collections whose type says that they vary over the devices, as equal as they are.
+
+  What a layer makes of its parameters alone (the vectors of spectral norm) is the same everywhere,
+  but the parameters were cast to varying.
+  """
+  if axis_name is None:
+    return tree
+  leaves, structure = jax.tree.flatten(tree)
+  varying = [i for i, leaf in enumerate(leaves) if _varies(leaf, axis_name)]
+  means = _mean([leaves[i] for i in varying], axis_name)
+  for i, mean in zip(varying, means, strict=True):
+    leaves[i] = mean
+  return jax.tree.unflatten(structure, leaves)
 
 
 def _mean(tree: PyTree, axis_name: str | None) -> PyTree:

@@ -1,0 +1,90 @@
+"""SNGAN: Miyato et al. 2018 (arXiv 1802.05957).
+
+Every layer of the discriminator is divided by its spectral norm, which one step of the power
+iteration a training step estimates, so that the discriminator's slope is bounded everywhere.
+"""
+
+import dataclasses
+from typing import Literal
+
+import optax
+
+from jaxgan import latents, losses, models, run, training
+from jaxgan.training import objectives
+from jaxgan.types import ImageSpec
+
+
+@dataclasses.dataclass(frozen=True)
+class Config(run.Config):
+  """Flags of SNGAN."""
+
+  network: Literal["cnn", "resnet"] = "cnn"
+  """The paper's plain convolutional networks, or its residual ones."""
+  loss: Literal["hinge", "non_saturating"] = "hinge"
+  """Of both players."""
+  rate_left: float = 0.0
+  """Share of the learning rate that is left at the last step, on a straight line."""
+  adam_b1: float = 0.0
+  """Decay of Adam's first moment."""
+  adam_b2: float = 0.9
+  """Decay of its second moment."""
+  latent_dim: int = 128
+  """Dimensions of the normal latent."""
+  n_dis: int = 5
+  """Discriminator updates to each of the generator's."""
+
+
+PRESETS: run.Presets = {
+  "quick": dict(width=16, n_dis=1, adam_b1=0.5, adam_b2=0.999),
+  "measured": dict(
+    dataset="fashion_mnist", width=16, n_dis=1, adam_b1=0.5, adam_b2=0.999, steps=1500
+  ),
+  "paper": dict(dataset="cifar10", network="resnet", width=128, steps=50_000),
+}
+
+
+def rate(config: Config, updates: int) -> optax.Schedule:
+  """The learning rate by the updates of an optimiser that makes so many a step."""
+  last = config.rate_left * config.learning_rate
+  return optax.linear_schedule(config.learning_rate, last, updates * config.steps)
+
+
+def build(config: Config, spec: ImageSpec) -> training.System:
+  """The SNGAN of a config for pictures of a shape."""
+  resolution, _, channels = spec.shape
+  options = dict(dtype=config.jax_dtype)
+  generator: training.Network
+  discriminator: training.Network
+  if config.network == "resnet":
+    # At 32 pixels the paper's generator is twice as wide as its discriminator.
+    generator = models.sngan.ResNetGenerator(
+      None, resolution, channels, 2 * config.width, axis_name=training.AXIS, **options
+    )
+    discriminator = models.sngan.ResNetDiscriminator(None, resolution, config.width, **options)
+  else:
+    generator = models.sngan.Generator(
+      resolution, channels, config.width, axis_name=training.AXIS, **options
+    )
+    discriminator = models.sngan.Discriminator(resolution, config.width, **options)
+  loss = {"hinge": losses.hinge, "non_saturating": losses.non_saturating}[config.loss]()
+  z = latents.normal(config.latent_dim)
+
+  def adam(updates: int) -> optax.GradientTransformation:
+    return optax.adam(rate(config, updates), b1=config.adam_b1, b2=config.adam_b2)
+
+  return training.system(
+    generator,
+    discriminator,
+    adam(1),
+    adam(config.n_dis),
+    objectives.adversarial(loss, z, score=lambda logits: logits, axis_name=training.AXIS),
+    latents=z,
+    spec=spec,
+    d_steps=config.n_dis,
+    ema_decay=config.ema_decay,
+    probabilities=False,
+  )
+
+
+if __name__ == "__main__":
+  run.main(build, Config, PRESETS)

@@ -1,0 +1,71 @@
+"""The projection discriminator: Miyato and Koyama 2018 (arXiv 1802.05637), equation 4.
+
+The class enters the discriminator as an inner product with its features, and the generator by
+conditional batch norm; networks, loss and schedule are SNGAN's.
+"""
+
+import dataclasses
+from typing import Literal
+
+import optax
+
+from experiments import choices, sngan
+from jaxgan import latents, losses, models, run, training
+from jaxgan.training import objectives
+from jaxgan.types import ImageSpec
+
+
+@dataclasses.dataclass(frozen=True)
+class Config(sngan.Config):
+  """Flags of the projection discriminator; its networks are residual."""
+
+  network: Literal["cnn", "resnet"] = "resnet"
+  """Residual, as in the paper."""
+
+  def __post_init__(self) -> None:
+    """Refuses values that no run can have."""
+    super().__post_init__()
+    if self.network != "resnet":
+      raise run.RunError(f"--network={self.network} must be resnet")
+
+
+PRESETS: run.Presets = {
+  "quick": dict(width=8, n_dis=1, adam_b1=0.5, adam_b2=0.999, steps=1000),
+  "measured": dict(
+    dataset="fashion_mnist", width=16, n_dis=1, adam_b1=0.5, adam_b2=0.999, steps=1000
+  ),
+  "paper": dict(dataset="cifar10", width=128, steps=50_000),
+}
+
+
+def build(config: Config, spec: ImageSpec) -> training.System:
+  """The conditional SNGAN of a config for pictures of a shape."""
+  resolution, _, channels = spec.shape
+  z, conditions = choices.labelled(latents.normal(config.latent_dim), spec)
+  classes, options = len(spec.classes), dict(dtype=config.jax_dtype)
+
+  def adam(updates: int) -> optax.GradientTransformation:
+    return optax.adam(sngan.rate(config, updates), b1=config.adam_b1, b2=config.adam_b2)
+
+  loss = {"hinge": losses.hinge, "non_saturating": losses.non_saturating}[config.loss]()
+  return training.system(
+    models.sngan.ResNetGenerator(
+      classes, resolution, channels, 2 * config.width, axis_name=training.AXIS, **options
+    ),
+    models.sngan.ResNetDiscriminator(classes, resolution, config.width, **options),
+    adam(1),
+    adam(config.n_dis),
+    objectives.adversarial(
+      loss, z, conditions=conditions, score=lambda logits: logits, axis_name=training.AXIS
+    ),
+    latents=z,
+    conditions=conditions,
+    spec=spec,
+    d_steps=config.n_dis,
+    ema_decay=config.ema_decay,
+    probabilities=False,
+  )
+
+
+if __name__ == "__main__":
+  run.main(build, Config, PRESETS)
