@@ -36,7 +36,10 @@ RUNS = {
     ],
   ),
 }
-SLOW = {"sngan_resnet", "sngan_projection"}  # their parts are in the others too
+SLOW = {"sngan_resnet", "sngan_projection", "sagan"}  # their parts are in the others too
+
+
+pytestmark = pytest.mark.usefixtures("compiled_once")
 
 
 def main(module, workdir, *argv):
