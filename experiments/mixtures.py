@@ -7,6 +7,8 @@ under `vmap`:
   python -m experiments.mixtures --workdir=/tmp/ring --game=symplectic --penalty=r1
   python -m experiments.mixtures --workdir=/tmp/grid --mixture=grid
   python -m experiments.mixtures --workdir=/tmp/table --table
+
+Past 300 lines because of its flags and their checks; tables and plots are modules of their own.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""Virtual batch normalisation: Salimans et al. 2016 (arXiv 1606.03498), section 3.4."""
+"""Virtual batch normalisation: Salimans et al. 2016 (arXiv 1606.03498), section 3.5."""
 
 import dataclasses
 from typing import Any
@@ -23,7 +23,7 @@ def _moments(x: Array, axes: tuple[int, ...]) -> tuple[Array, Array]:
 class VirtualBatchNorm(nn.Module):
   """Normalises each example by itself and a fixed reference batch, so that examples do not mix.
 
-  Salimans et al. 2016 (arXiv 1606.03498), section 3.4. The reference batch, chosen once, travels
+  Salimans et al. 2016 (arXiv 1606.03498), section 3.5. The reference batch, chosen once, travels
   through the network in front of the examples: `[reference_size + n, ..., channels]`. It is
   normalised by its own statistics. Each other example has the mean and the mean of squares of a
   batch of the reference and itself, with weights B / (B + 1) and 1 / (B + 1), over its positions.

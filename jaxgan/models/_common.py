@@ -1,6 +1,7 @@
 """What the networks of several papers share: sizes, initial weights, checks."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -12,6 +13,7 @@ from jaxgan.types import Array, Key
 __all__ = [
   "check_condition",
   "check_images",
+  "check_widths",
   "glorot_uniform",
   "he_uniform",
   "normal_gain",
@@ -36,6 +38,13 @@ def check_images(images: Array, resolution: int) -> None:
   """Refuses what is not `[batch, resolution, resolution, channels]`."""
   if images.ndim != 4 or images.shape[1:3] != (resolution, resolution):
     raise ValueError(f"images {images.shape} do not match resolution={resolution}")
+
+
+def check_widths(widths: Sequence[int], resolution: int) -> None:
+  """Refuses other than one width for each resolution from 4 pixels on."""
+  count = stages(resolution) + 1
+  if len(widths) != count:
+    raise ValueError(f"widths={tuple(widths)}: resolution={resolution} needs {count} of them")
 
 
 def check_condition(condition: Array, n: int, classes: int) -> None:

@@ -12,14 +12,7 @@ from jaxgan.models._common import stages
 from jaxgan.models.resnet import DownBlock, FirstBlock, ResBlock
 from jaxgan.types import Array
 
-__all__ = ["attend", "check_attention", "check_widths", "sum_features", "wide_blocks"]
-
-
-def check_widths(widths: Sequence[int], resolution: int) -> None:
-  """Refuses other than one width for each resolution from 4 pixels on."""
-  count = stages(resolution) + 1
-  if len(widths) != count:
-    raise ValueError(f"widths={tuple(widths)}: resolution={resolution} needs {count} of them")
+__all__ = ["attend", "check_attention", "sum_features", "wide_blocks"]
 
 
 def check_attention(attention: int | None, resolution: int) -> None:

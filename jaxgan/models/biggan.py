@@ -23,11 +23,10 @@ from jaxtyping import Float
 
 from jaxgan import layers
 from jaxgan._arrays import at_least_float32
-from jaxgan.models._common import check_images, split_latent, stages
+from jaxgan.models._common import check_images, check_widths, split_latent, stages
 from jaxgan.models._residual import (
   attend,
   check_attention,
-  check_widths,
   sum_features,
   wide_blocks,
 )

@@ -1,7 +1,7 @@
 """Improved techniques: Salimans et al. 2016 (arXiv 1606.03498).
 
 - `Generator` and `Discriminator` for pictures on DCGAN's plan, with virtual batch norm (section
-  3.4) and minibatch discrimination (3.2).
+  3.5) and minibatch discrimination (3.2).
 - `DenseGenerator` and `DenseClassifier`, those of the semi-supervised MNIST runs (section 5).
 
 The dense pair computes on pictures in [0, 1], as the paper does: its noise has that scale.

@@ -17,7 +17,7 @@ from jaxtyping import Float
 
 from jaxgan import layers
 from jaxgan._arrays import at_least_float32
-from jaxgan.models._common import check_images, glorot_uniform, he_uniform, stages
+from jaxgan.models._common import check_images, check_widths, glorot_uniform, he_uniform, stages
 from jaxgan.types import Array
 
 __all__ = ["Critic", "DownBlock", "FirstBlock", "Generator", "ResBlock", "UpBlock"]
@@ -160,12 +160,6 @@ class FirstBlock(nn.Module):
     return self.shortcut(self.features)(layers.average_downsample(x)) + y
 
 
-def _check_widths(widths: Sequence[int], resolution: int) -> None:
-  count = stages(resolution) + 1
-  if len(widths) != count:
-    raise ValueError(f"widths={tuple(widths)}: resolution={resolution} needs {count} of them")
-
-
 class Generator(nn.Module):
   """A dense layer and residual blocks from a latent to a picture.
 
@@ -202,7 +196,7 @@ class Generator(nn.Module):
   ) -> Float[Array, "batch height width channels"]:
     """Maps latents to pictures in [-1, 1], float32 at least."""
     widths = self.widths or (self.width,) * (stages(self.resolution) + 1)
-    _check_widths(widths, self.resolution)
+    check_widths(widths, self.resolution)
     norm = partial(
       layers.BatchNorm,
       use_running_average=not train,
@@ -276,7 +270,7 @@ class Critic(nn.Module):
         x = ResBlock(self.width, norm=self.norm, conv=conv, shortcut=shortcut)(x)
       x = at_least_float32(nn.relu(x)).mean((1, 2))
     else:
-      _check_widths(self.widths, self.resolution)
+      check_widths(self.widths, self.resolution)
       stem = partial(layers.Conv, kernel_size=(3, 3), kernel_init=glorot_uniform)
       x = stem(self.widths[0], dtype=self.dtype)(images)
       for features in self.widths[1:]:

@@ -18,12 +18,13 @@ from jaxgan import layers
 from jaxgan._arrays import at_least_float32
 from jaxgan.models._common import (
   check_images,
+  check_widths,
   glorot_uniform,
   he_uniform,
   split_latent,
   stages,
 )
-from jaxgan.models._residual import check_widths, sum_features
+from jaxgan.models._residual import sum_features
 from jaxgan.models.resnet import DownBlock, FirstBlock, ResBlock, UpBlock
 from jaxgan.types import Array
 

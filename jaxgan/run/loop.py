@@ -186,8 +186,9 @@ def train(build: Build, config: Config) -> int:
         with window.paused():
           window.check(step)
           figures = dict(system.report(game))
-          log.scalars(step, figures)
-          progress.say(", ".join(f"{name} {value:.4g}" for name, value in figures.items()))
+          if figures:
+            log.scalars(step, figures)
+            progress.say(", ".join(f"{name} {value:.4g}" for name, value in figures.items()))
       if saving:
         with window.paused():
           window.check(step)

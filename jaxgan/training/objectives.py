@@ -1,4 +1,8 @@
-"""Objectives of the two players, composed from a loss, latents, penalties and an augmentation."""
+"""Objectives of the two players, composed from a loss, latents, penalties and an augmentation.
+
+Past 300 lines because `adversarial` is one closure over its options, of which half is their
+documentation.
+"""
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
