@@ -12,7 +12,16 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-__all__ = ["LATENT", "Passes", "Size", "counted", "dcgan_step", "residual_step", "wgan_gp_step"]
+__all__ = [
+  "LATENT",
+  "Passes",
+  "Size",
+  "counted",
+  "dcgan_step",
+  "residual_step",
+  "sngan_step",
+  "wgan_gp_step",
+]
 
 LATENT = 100  # dimensions of the latent, in all models here
 
@@ -100,6 +109,42 @@ def residual_step(size: Size) -> Passes:
     "forward": convolutions,
     "gradients of weights": convolutions,
     "gradients of features": convolutions,
+  }
+
+
+def sngan_step(size: Size) -> Passes:
+  """One update of each player of the residual SNGAN, the generator's pass shared.
+
+  A discriminator of `width` features halves the resolution down to 8 pixels and keeps it twice; a
+  generator of `2 width` doubles it from 4 pixels. Power iterations are too small to count.
+  """
+  sides = [8 << k for k in range((size.resolution // 8).bit_length())]
+  if sides[-1:] != [size.resolution] or sides == [8]:
+    raise ValueError(f"resolution={size.resolution} must be 16, 32, 64 ... (8 times 2^k)")
+
+  def conv(side: int, kernel: int, *channels: int) -> float:
+    return _conv(size, side, kernel, channels)
+
+  narrow, wide = size.width, 2 * size.width
+  first = conv(size.resolution, 3, size.channels, narrow)
+  first += conv(size.resolution // 2, 1, size.channels, narrow)
+  d = conv(size.resolution, 3, narrow, narrow)
+  for side in sides[1:-1]:
+    d += 2 * conv(side, 3, narrow, narrow) + conv(side // 2, 1, narrow, narrow)
+  d += 4 * conv(8, 3, narrow, narrow) + conv(1, 1, narrow, 1)
+  dense = conv(1, 1, LATENT, 16 * wide)
+  g = conv(size.resolution, 3, wide, size.channels)
+  for side in sides:
+    g += 2 * conv(side, 3, wide, wide) + conv(side // 2, 1, wide, wide)
+  return {
+    "generator": dense + g,
+    "D's step: discriminator on real and fake": 2 * (first + d),
+    "D's step: gradients of weights": 2 * (first + d),
+    "D's step: gradients of features": 2 * d,  # none of the pictures
+    "G's step: discriminator": first + d,
+    "G's step: gradients of features and fakes": first + d,
+    "G's step: gradients of the generator's weights": dense + g,
+    "G's step: gradients of the generator's features": g,  # none of the latents
   }
 
 

@@ -12,7 +12,7 @@ from jaxgan import latents, layers, losses, models, penalties, training
 from jaxgan.training import objectives
 from jaxgan.types import ImageSpec
 
-__all__ = ["STEPS", "dcgan_system", "residual", "wgan_gp"]
+__all__ = ["STEPS", "dcgan_system", "residual", "sngan_system", "wgan_gp"]
 
 
 def dcgan_system(size: Size, **options) -> training.System:
@@ -32,9 +32,26 @@ def dcgan_system(size: Size, **options) -> training.System:
   )
 
 
-def dcgan(size: Size, options: Options) -> Work:
-  """One step, or as many as `steps_per_call` says by one call."""
-  gan = dcgan_system(size)
+def sngan_system(size: Size) -> training.System:
+  """That of `experiments.sngan --network=resnet --n-dis=1`."""
+  z = latents.normal(LATENT)
+  adam = optax.adam(2e-4, b1=0.0, b2=0.9)
+  return training.system(
+    models.sngan.ResNetGenerator(
+      None, size.resolution, size.channels, 2 * size.width, axis_name=training.AXIS
+    ),
+    models.sngan.ResNetDiscriminator(None, size.resolution, size.width),
+    adam,
+    adam,
+    objectives.adversarial(losses.hinge(), z, axis_name=training.AXIS, score=lambda x: x),
+    latents=z,
+    spec=ImageSpec((size.resolution, size.resolution, size.channels)),
+    probabilities=False,
+  )
+
+
+def system_step(gan: training.System, size: Size, options: Options) -> Work:
+  """One step of a system, or as many as `steps_per_call` says by one call."""
   mesh = training.data_mesh(jax.devices()[:1])
   game = jax.jit(gan.init)(jax.random.key(0))
   # The others keep no moving average, so this does not either.
@@ -89,7 +106,8 @@ def residual(size: Size) -> Game:
 
 
 STEPS = {
-  "dcgan": dcgan,
+  "dcgan": lambda size, options: system_step(dcgan_system(size), size, options),
   "wgan_gp": lambda size, options: work(wgan_gp(size)),
+  "sngan": lambda size, options: system_step(sngan_system(size), size, options),
   "residual": lambda size, options: work(residual(size)),
 }

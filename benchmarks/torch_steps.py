@@ -75,6 +75,95 @@ class ResidualBlock(nn.Module):
     return x + self.second(self.first(x.relu()).relu_())
 
 
+class Residual(nn.Module):
+  """A branch of two 3x3 convolutions and a 1x1 shortcut; ReLUs and norms precede the branch's.
+
+  `before` is what the branch does ahead of its first convolution, `between` ahead of its second;
+  `resize` runs before the branch and after the shortcut of a generator's block ("up"), after the
+  branch and before the shortcut of a discriminator's ("down").
+  """
+
+  def __init__(self, before, first, between, second, shortcut, direction: str) -> None:
+    super().__init__()
+    self.branch = nn.Sequential(before, Up() if direction == "up" else nn.Identity(), first)
+    self.rest = nn.Sequential(between, second)
+    self.shortcut, self.direction = shortcut, direction
+
+  def forward(self, x: torch.Tensor) -> torch.Tensor:
+    """Doubles, halves or keeps the resolution."""
+    y = self.rest(self.branch(x))
+    if self.direction == "down":
+      return nn.functional.avg_pool2d(y, 2) + self.shortcut(nn.functional.avg_pool2d(x, 2))
+    return y + (nearest(self.shortcut(x)) if self.direction == "up" else x)
+
+
+class Up(nn.Module):
+  """Repeats pixels, twice in each direction."""
+
+  def forward(self, x: torch.Tensor) -> torch.Tensor:
+    """From `[n, c, h, w]` to `[n, c, 2h, 2w]`."""
+    return nearest(x)
+
+
+def nearest(x: torch.Tensor) -> torch.Tensor:
+  return nn.functional.interpolate(x, scale_factor=2, mode="nearest")
+
+
+def residual_generator(size: Size) -> nn.Sequential:
+  """SNGAN's: from latents `[batch, 100]` to pictures."""
+  wide = 2 * size.width
+
+  def norm() -> nn.Sequential:
+    return nn.Sequential(nn.BatchNorm2d(wide, eps=2e-5), nn.ReLU(inplace=True))
+
+  def conv(features: int) -> nn.Conv2d:
+    return nn.Conv2d(wide, features, 3, padding=1)
+
+  blocks = [
+    Residual(norm(), conv(wide), norm(), conv(wide), nn.Conv2d(wide, wide, 1), "up")
+    for _ in range(_stages(size.resolution))
+  ]
+  start = [nn.Linear(LATENT, 16 * wide), nn.Unflatten(1, (wide, 4, 4))]
+  return nn.Sequential(*start, *blocks, norm(), conv(size.channels), nn.Tanh())
+
+
+def residual_discriminator(size: Size) -> nn.Sequential:
+  """SNGAN's, every layer spectrally normalised: from pictures to logits."""
+  normalized = nn.utils.parametrizations.spectral_norm
+
+  def conv(before: int, kernel: int) -> nn.Module:
+    return normalized(nn.Conv2d(before, size.width, kernel, padding=kernel // 2))
+
+  def block(before: int, direction: str) -> Residual:
+    first = before == size.channels
+    return Residual(
+      nn.Identity() if first else nn.ReLU(),
+      conv(before, 3),
+      nn.ReLU(inplace=True),
+      conv(size.width, 3),
+      None if direction == "same" else conv(before, 1),
+      direction,
+    )
+
+  downs = [size.channels, *[size.width] * (_stages(size.resolution) - 2)]
+  return nn.Sequential(
+    *(block(before, "down") for before in downs),
+    *(block(size.width, "same") for _ in range(2)),
+    nn.ReLU(),
+    Sum(),
+    normalized(nn.Linear(size.width, 1, bias=False)),
+    nn.Flatten(0),
+  )
+
+
+class Sum(nn.Module):
+  """Adds the pixels up."""
+
+  def forward(self, x: torch.Tensor) -> torch.Tensor:
+    """From `[n, c, h, w]` to `[n, c]`."""
+    return x.sum((2, 3))
+
+
 def _count(*networks: nn.Module) -> int:
   return sum(p.numel() for network in networks for p in network.parameters())
 
@@ -188,6 +277,27 @@ def wgan_gp(size: Size, options: Options) -> Work:
   return Work(step, _count(g, d))
 
 
+def sngan(size: Size, options: Options) -> Work:
+  """One update of each player by the hinge loss; a spectral norm is estimated once a pass of D."""
+  g, call_g = _prepared(residual_generator(size), options)
+  d, call_d = _prepared(residual_discriminator(size), options)
+  g_adam, d_adam = (_adam(network, 2e-4, (0.0, 0.9), options) for network in (g, d))
+  real = _pictures(size, options)
+
+  def step() -> None:
+    fake = call_g(torch.randn(size.batch_size, LATENT))
+    d.requires_grad_(True)
+    d_adam.zero_grad()
+    ((1 - call_d(real)).relu().mean() + (1 + call_d(fake.detach())).relu().mean()).backward()
+    d_adam.step()
+    d.requires_grad_(False)
+    g_adam.zero_grad()
+    call_d(fake).mean().neg().backward()
+    g_adam.step()
+
+  return Work(step, _count(g, d))
+
+
 def residual(size: Size, options: Options) -> Work:
   """Forward and backward pass, with the gradient of the input."""
   block, call = _prepared(ResidualBlock(size.width), options)
@@ -204,4 +314,4 @@ def residual(size: Size, options: Options) -> Work:
   return Work(step, _count(block))
 
 
-STEPS = {"dcgan": dcgan, "wgan_gp": wgan_gp, "residual": residual}
+STEPS = {"dcgan": dcgan, "wgan_gp": wgan_gp, "sngan": sngan, "residual": residual}

@@ -12,11 +12,13 @@ SMALL = {
   "dcgan": flops.Size(16, 3, 4, 2),
   "wgan_gp": flops.Size(32, 1, 2, 3),
   "residual": flops.Size(8, 6, 6, 2),
+  "sngan": flops.Size(32, 3, 4, 2),
 }
 PASSES = {
   "dcgan": flops.dcgan_step,
   "wgan_gp": flops.wgan_gp_step,
   "residual": flops.residual_step,
+  "sngan": flops.sngan_step,
 }
 
 
@@ -34,7 +36,7 @@ def test_known_figures(name, gigaflops):
   assert sum(model.flops(model.size).values()) / 1e9 == pytest.approx(gigaflops, rel=5e-3)
 
 
-@pytest.mark.parametrize("family", SMALL)
+@pytest.mark.parametrize("family", linen_steps.GAMES)
 def test_hand_count_is_that_of_the_step_in_linen(family):
   """Exactly, but that linen's step makes the generator's pass once for each player."""
   passes = PASSES[family](SMALL[family])
@@ -92,6 +94,8 @@ def test_sizes_are_checked():
     flops.Size(32, 3, 64, 0)
   with pytest.raises(ValueError, match="resolution=48 must be 8, 16, 32"):
     flops.dcgan_step(flops.Size(48, 3, 64))
+  with pytest.raises(ValueError, match="resolution=8 must be 16, 32, 64"):
+    flops.sngan_step(flops.Size(8, 3, 64))
 
 
 @pytest.mark.parametrize("family", SMALL)
@@ -140,10 +144,12 @@ def test_torch_takes_the_same_step(family):
   finally:
     torch.set_num_threads(threads)
 
-  linen = linen_steps.GAMES[family](size)
-  assert work.parameters == linen_steps.count(linen.trained(jax.eval_shape(linen.init)[0]))
-  if family == "dcgan":
-    game = jax.eval_shape(jaxgan_steps.dcgan_system(size).init, jax.random.key(0))
+  if family in linen_steps.GAMES:
+    linen = linen_steps.GAMES[family](size)
+    assert work.parameters == linen_steps.count(linen.trained(jax.eval_shape(linen.init)[0]))
+  systems = {"dcgan": jaxgan_steps.dcgan_system, "sngan": jaxgan_steps.sngan_system}
+  if family in systems:
+    game = jax.eval_shape(systems[family](size).init, jax.random.key(0))
     ours = game.discriminator.params, game.generator.params
   else:
     ours_game = {"wgan_gp": jaxgan_steps.wgan_gp, "residual": jaxgan_steps.residual}[family](size)
