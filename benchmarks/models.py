@@ -123,7 +123,9 @@ MODELS: dict[str, Model] = {
   "dcgan32grey": Model("dcgan", Size(32, 1, 32), flops.dcgan_step, _ALL),
   "wgan_gp32": Model("wgan_gp", Size(32, 3, 64), flops.wgan_gp_step),
   # Half of the paper's features: its own take 0.9 TFLOP a step.
-  "sngan32": Model("sngan", Size(32, 3, 64), flops.sngan_step, ("jaxgan", "torch", "torch-compile")),
+  "sngan32": Model(
+    "sngan", Size(32, 3, 64), flops.sngan_step, ("jaxgan", "torch", "torch-compile")
+  ),
   "residual64": _residual(64, 32),
   "residual128": _residual(128, 16),
   "residual256": _residual(256, 8),
