@@ -50,23 +50,14 @@ def main(options: Options) -> dict[str, Any]:
   positive(options, "num")
   if options.seed < 0:
     raise run.RunError(f"--seed={options.seed} must be 0 or more")
-  description, network = _classifier(options)
+  description, network = classifier_of(options.classifier)
   drawn = Generator.restore(options)
-  part, columns = _part(drawn)
+  part, columns = part_of(drawn)
   k = len(columns)
-  if options.num < k:
-    raise run.RunError(f"--num={options.num} must be at least {k}, one sample for each {part}")
   if part == "label":
-    _check_classes(options, drawn, description)
-
-  values = np.arange(options.num) % k
-  noise = np.asarray(drawn.latents(max(options.num, _COLUMNS)))
-  z = noise[: options.num].copy()
-  z[:, columns] = np.eye(k)[values]
-  samples = drawn.pictures(jnp.asarray(z))
-  outputs = features.extract_all(network, samples, batch_size=options.batch_size)
-  assert outputs.probabilities is not None
-  found = outputs.probabilities.argmax(1)
+    check_classes(options.classifier, drawn, description)
+  values, _, found = classified(drawn, network, part, columns, options.num)
+  noise = np.asarray(drawn.latents(_COLUMNS))
   result = metrics.code_purity(values, found, sizes=(k, len(description.classes)))
   player, step = drawn.restored.game.generator, int(drawn.restored.game.step)
   protocol = {
@@ -96,7 +87,7 @@ def main(options: Options) -> dict[str, Any]:
   path = pathlib.Path(options.workdir) / f"conditions_{step:06d}.json"
   with replacing(path) as temporary:
     temporary.write_text(json.dumps(content, indent=2) + "\n")
-  written = [str(path), *_draw(options, drawn, columns, jnp.asarray(noise[:_COLUMNS]))]
+  written = [str(path), *_draw(options, drawn, columns, jnp.asarray(noise))]
   print(f"written: {', '.join(written)}", file=sys.stderr)
   return content
 
@@ -146,21 +137,29 @@ def _meaning(result: metrics.CodePurity) -> dict[str, Any]:
   }
 
 
-def _classifier(options: Options) -> tuple[Description, features.Features]:
-  if pathlib.Path(options.classifier).suffix != ".npz":
+def classifier_of(path: str) -> tuple[Description, features.Features]:
+  """The classifier of a `--classifier` flag.
+
+  Raises:
+    RunError: there is none.
+  """
+  if pathlib.Path(path).suffix != ".npz":
     raise run.RunError(
-      f"--classifier={options.classifier} must be an .npz file that "
-      "python -m experiments.classifier wrote"
+      f"--classifier={path} must be an .npz file that python -m experiments.classifier wrote"
     )
   try:
-    description, params = load(options.classifier)
+    description, params = load(path)
   except features.WeightsError as error:
-    raise run.RunError(f"--classifier={options.classifier}: {error}") from error
+    raise run.RunError(f"--classifier={path}: {error}") from error
   return description, features_of(description, params)
 
 
-def _part(drawn: Generator) -> tuple[str, Array]:
-  """The part of the latents that is looked at, and its coordinates."""
+def part_of(drawn: Generator) -> tuple[str, Array]:
+  """The part of the latents that is looked at, label or category, and its coordinates.
+
+  Raises:
+    RunError: the latents have neither.
+  """
   sampler = drawn.restored.system.latents
   names = list(sampler.parts) if isinstance(sampler, latents.Mixed) else []
   for name in ("label", "category"):
@@ -174,14 +173,35 @@ def _part(drawn: Generator) -> tuple[str, Array]:
   )
 
 
-def _check_classes(options: Options, drawn: Generator, description: Description) -> None:
+def check_classes(path: str, drawn: Generator, description: Description) -> None:
+  """Refuses a classifier of other classes than the run's."""
   classes = drawn.restored.record.spec.classes
   if description.classes != classes:
     raise run.RunError(
-      f"--classifier={options.classifier} tells the classes of {description.dataset} apart "
+      f"--classifier={path} tells the classes of {description.dataset} apart "
       f"({', '.join(description.classes)}), but the run's are {', '.join(classes)}: train one by "
       f"python -m experiments.classifier --dataset={drawn.restored.config.dataset}"
     )
+
+
+def classified(
+  drawn: Generator, network: features.Features, part: str, columns: Array, num: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+  """Samples with a label or code spread evenly, and what a classifier says that they show.
+
+  Returns:
+    Values of the label or code `[num]`, pictures in uint8, classes that were found `[num]`.
+  """
+  k = len(columns)
+  if num < k:
+    raise run.RunError(f"--num={num} must be at least {k}, one sample for each {part}")
+  values = np.arange(num) % k
+  z = np.array(drawn.latents(num))
+  z[:, columns] = np.eye(k)[values]
+  samples = drawn.pictures(jnp.asarray(z))
+  outputs = features.extract_all(network, samples, batch_size=drawn.options.batch_size)
+  assert outputs.probabilities is not None
+  return values, samples, outputs.probabilities.argmax(1)
 
 
 def _draw(options: Options, drawn: Generator, columns: Array, noise: Array) -> list[str]:

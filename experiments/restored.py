@@ -67,7 +67,11 @@ class Generator(NamedTuple):
   def restore(cls, options: Source) -> "Generator":
     """Checks what all commands share, and reads the run."""
     _check_out(options)
-    restored = run.restore(options.workdir, options.checkpoint)
+    return cls.of(options, run.restore(options.workdir, options.checkpoint))
+
+  @classmethod
+  def of(cls, options: Source, restored: Restored) -> "Generator":
+    """The generator of a run that has been read, under other options than those of the reading."""
     sampler = _sampler(options, restored)
     variables = restored.game.generator.evaluated(average=options.ema)
     if options.standing:

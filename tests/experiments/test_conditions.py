@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from experiments import acgan, conditions, dcgan, infogan
+from experiments import acgan, conditions, dcgan, infogan, truncation
 from jaxgan import run
 from jaxgan.metrics import features
 from jaxgan.metrics.features.classifier import Description, save
@@ -50,7 +50,7 @@ def command(restored, tmp_path, monkeypatch, capsys):
     if "classifier" not in flags:
       described = Description("animals", (8, 8, 1), classes, 0.9)
       monkeypatch.setattr(
-        conditions, "_classifier", lambda _: (described, by_brightness(len(classes)))
+        conditions, "classifier_of", lambda _: (described, by_brightness(len(classes)))
       )
       flags["classifier"] = "unread.npz"
     out = str(tmp_path / "a.png")
@@ -190,6 +190,74 @@ def test_what_cannot_be_done_is_said_in_a_line(command, name, flags, message):
 
 def test_a_missing_run_is_said_in_a_line(tmp_path, monkeypatch):
   described = Description("animals", (8, 8, 1), CLASSES, 0.9)
-  monkeypatch.setattr(conditions, "_classifier", lambda _: (described, by_brightness()))
+  monkeypatch.setattr(conditions, "classifier_of", lambda _: (described, by_brightness()))
   with pytest.raises(run.RunError, match="holds no run"):
     conditions.main(conditions.Options(workdir=str(tmp_path), classifier="unread.npz"))
+
+
+@pytest.fixture
+def sweep(restored, tmp_path, monkeypatch, capsys):
+  """Sweeps a generator that shows another class where its first normal is above 1."""
+
+  def call(name="acgan", **flags):
+    system = restored[name].system
+
+    def generate(variables, z):
+      parts = system.latents.split(z)
+      noise = parts["noise"][:, :1]
+      shown = parts["label"].argmax(1)
+      shown = jnp.where(noise[:, 0] > 1.0, (shown + 1) % 4, shown)
+      level = (shown / 1.5 - 1.0)[:, None] + 0.1 * noise
+      return jnp.broadcast_to(level[:, :, None, None], (len(z), 8, 8, 1))
+
+    monkeypatch.setattr(
+      run, "restore", lambda *_: restored[name]._replace(system=system._replace(generate=generate))
+    )
+    described = Description("animals", (8, 8, 1), CLASSES, 0.9)
+    monkeypatch.setattr(truncation, "classifier_of", lambda _: (described, by_brightness()))
+    levels = np.random.default_rng(0).integers(60, 90, (80, 1, 1, 1)).astype(np.uint8)
+    pictures = np.broadcast_to(levels, (80, 8, 8, 1))
+    examples = [{"image": image, "label": i % 4} for i, image in enumerate(pictures)]
+    monkeypatch.setattr(run, "load_data", lambda config: examples)
+    given = {"workdir": str(tmp_path), "classifier": "unread.npz", "num": 400}
+    options = truncation.Options(**{**given, "out": str(tmp_path / "t.png"), **flags})
+    return truncation.main(options), capsys.readouterr().out
+
+  return call
+
+
+def test_truncation_buys_accuracy_with_diversity(sweep, tmp_path):
+  content, printed = sweep(thresholds="1,0.5,2")
+  rows = content["rows"]
+  assert [row["threshold"] for row in rows] == [0.5, 1.0, 2.0, None]
+  # The other class is shown where a normal, within the threshold, is above 1: never, never,
+  # (Phi(2) - Phi(1)) / (2 Phi(2) - 1) = 14.2%, and 15.9%; 400 samples have a deviation of 1.8%.
+  assert [row["accuracy"] for row in rows[:2]] == [1.0, 1.0]
+  np.testing.assert_allclose([row["accuracy"] for row in rows[2:]], [0.858, 0.841], atol=0.06)
+  diversity = [row["diversity"] for row in rows]
+  assert diversity == sorted(diversity)
+  # Within a class the noise alone varies: two of a uniform distribution on [-a, a] are 2 a / 3
+  # apart, and so nearly are normals cut at 0.5 or 1 (1.9 times as far at 1 as at 0.5).
+  assert diversity[1] / diversity[0] == pytest.approx(1.93, rel=0.1)
+  assert "| none | " in printed and "| 0.5 | 100.0% | " in printed
+  assert json.loads((tmp_path / "truncation_000000.json").read_text()) == content
+  assert read(tmp_path / "t_samples.png").shape == (4 * SIDE + 2, 10 * SIDE + 2)
+  assert read(tmp_path / "t.png").ndim == 3
+
+
+@pytest.mark.parametrize(
+  ("name", "flags", "message"),
+  [
+    ("acgan", {"thresholds": "1,-2"}, "--thresholds=1,-2 must be positive numbers"),
+    ("acgan", {"thresholds": "few"}, "--thresholds=few"),
+    ("acgan", {"truncation": 1.0}, "give --thresholds=0.5,1"),
+    ("acgan", {"num": 7}, "--num=7 must be at least 8"),
+    ("acgan", {"out": "plots"}, "--out=plots must end in .png"),
+    ("infogan", {}, "has codes but no labels"),
+  ],
+  ids=str,
+)
+def test_what_cannot_be_swept_is_said_in_a_line(sweep, name, flags, message):
+  with pytest.raises(run.RunError) as error:
+    sweep(name, **flags)
+  assert message in str(error.value)
