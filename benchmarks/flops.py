@@ -16,8 +16,10 @@ __all__ = [
   "LATENT",
   "Passes",
   "Size",
+  "attention_step",
   "counted",
   "dcgan_step",
+  "modulated_step",
   "residual_step",
   "sngan_step",
   "wgan_gp_step",
@@ -110,6 +112,23 @@ def residual_step(size: Size) -> Passes:
     "gradients of weights": convolutions,
     "gradients of features": convolutions,
   }
+
+
+def modulated_step(size: Size) -> Passes:
+  """Forward and backward pass of StyleGAN2's 3x3 convolution, with its demodulation."""
+  one = _conv(size, size.resolution, 3, (size.width, size.width))
+  one += _conv(size, 1, 1, (size.width, size.width))  # the norms
+  return {"forward": one, "gradients of weights": one, "gradients of features and styles": one}
+
+
+def attention_step(size: Size) -> Passes:
+  """Forward and backward pass of SAGAN's self-attention, keys and values pooled by 2."""
+  positions, width = size.resolution**2, size.width
+  to_weights, to_values = width // 8, width // 2
+  layers = _conv(size, size.resolution, 1, (width, 2 * to_weights + 2 * to_values))
+  products = 2.0 * size.batch_size * positions * (positions // 4) * (to_weights + to_values)
+  one = layers + products
+  return {"forward": one, "gradients of weights": one, "gradients of features": one}
 
 
 def sngan_step(size: Size) -> Passes:

@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import optax
+from flax import linen as nn
 
 from benchmarks import linen_steps
 from benchmarks.flops import LATENT, Size
@@ -12,7 +13,7 @@ from jaxgan import latents, layers, losses, models, penalties, training
 from jaxgan.training import objectives
 from jaxgan.types import ImageSpec
 
-__all__ = ["STEPS", "dcgan_system", "residual", "sngan_system", "wgan_gp"]
+__all__ = ["LAYERS", "STEPS", "dcgan_system", "sngan_system", "wgan_gp"]
 
 
 def dcgan_system(size: Size, **options) -> training.System:
@@ -105,9 +106,35 @@ def residual(size: Size) -> Game:
   return linen_steps.residual(size, layers.Conv)
 
 
+class Modulated(nn.Module):
+  """StyleGAN2's convolution with demodulation, handed its styles."""
+
+  features: int
+
+  @nn.compact
+  def __call__(self, x, styles):
+    """Keeps the shape."""
+    shape = (3, 3, x.shape[-1], self.features)
+    kernel = self.param("kernel", nn.initializers.normal(), shape)
+    return layers.modulated_conv(x, kernel, styles)
+
+
+def modulated(size: Size) -> Game:
+  """Forward and backward pass of the modulated convolution."""
+  return linen_steps.passes(size, Modulated(size.width), styles=True)
+
+
+def attention(size: Size) -> Game:
+  """Forward and backward pass of SAGAN's self-attention."""
+  return linen_steps.passes(size, layers.SelfAttention())
+
+
+LAYERS = {"residual": residual, "modulated": modulated, "attention": attention}
+
+
 STEPS = {
   "dcgan": lambda size, options: system_step(dcgan_system(size), size, options),
   "wgan_gp": lambda size, options: work(wgan_gp(size)),
   "sngan": lambda size, options: system_step(sngan_system(size), size, options),
-  "residual": lambda size, options: work(residual(size)),
+  **{name: lambda size, options, game=game: work(game(size)) for name, game in LAYERS.items()},
 }

@@ -24,6 +24,7 @@ __all__ = [
   "ResidualBlock",
   "count",
   "matmul",
+  "passes",
   "pictures",
   "stepping",
   "work",
@@ -226,15 +227,22 @@ def wgan_gp(size: Size) -> Game:
 
 def residual(size: Size, conv: Callable[..., nn.Module] = nn.Conv) -> Game:
   """Forward and backward pass, with the gradient of the input."""
-  block = ResidualBlock(size.width, conv)
+  return passes(size, ResidualBlock(size.width, conv))
+
+
+def passes(size: Size, layer: nn.Module, *, styles: bool = False) -> Game:
+  """Forward and backward pass of a layer of `width` features, with the gradients of its inputs."""
 
   def init():
     shape = (2, size.batch_size, size.resolution, size.resolution, size.width)
     x, cotangent = jax.random.normal(jax.random.key(1), shape)
-    return block.init(jax.random.key(2), x[:1]), (x, cotangent)
+    inputs = [x]
+    if styles:
+      inputs.append(jax.random.normal(jax.random.key(3), (size.batch_size, size.width)))
+    return layer.init(jax.random.key(2), *(a[:1] for a in inputs)), (cotangent, *inputs)
 
-  def step(params, x, cotangent):
-    y, pull = jax.vjp(block.apply, params, x)
+  def step(params, cotangent, *inputs):
+    y, pull = jax.vjp(layer.apply, params, *inputs)
     return params, (y, pull(cotangent))
 
   return Game(step, init, lambda params: params)

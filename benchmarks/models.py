@@ -116,6 +116,12 @@ def _residual(features: int, resolution: int) -> Model:
   return Model("residual", Size(resolution, features, features), flops.residual_step)
 
 
+def _layer(family: str, features: int, resolution: int) -> Model:
+  size = Size(resolution, features, features, 16)
+  count = {"modulated": flops.modulated_step, "attention": flops.attention_step}[family]
+  return Model(family, size, count, ("jaxgan", "torch", "torch-compile"))
+
+
 MODELS: dict[str, Model] = {
   "dcgan": _dcgan64,
   "dcgan64": _dcgan64,
@@ -126,6 +132,8 @@ MODELS: dict[str, Model] = {
   "sngan32": Model(
     "sngan", Size(32, 3, 64), flops.sngan_step, ("jaxgan", "torch", "torch-compile")
   ),
+  "modulated128": _layer("modulated", 128, 32),
+  "attention64": _layer("attention", 64, 32),
   "residual64": _residual(64, 32),
   "residual128": _residual(128, 16),
   "residual256": _residual(256, 8),

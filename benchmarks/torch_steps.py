@@ -14,14 +14,20 @@ from torch import nn
 from benchmarks import machine
 from benchmarks.flops import LATENT, Size
 from benchmarks.models import Options, Work
+from benchmarks.torch_networks import (
+  Attention,
+  Modulated,
+  ResidualBlock,
+  critic,
+  discriminator,
+  generator,
+  residual_discriminator,
+  residual_generator,
+)
 
 __all__ = ["STEPS", "matmul"]
 
 torch.set_num_threads(machine.cores())
-
-
-def _stages(resolution: int) -> int:
-  return (resolution // 4).bit_length() - 1
 
 
 def _initialize(module: nn.Module) -> None:
@@ -30,138 +36,6 @@ def _initialize(module: nn.Module) -> None:
       nn.init.normal_(layer.weight, std=0.02)
     elif isinstance(layer, nn.BatchNorm2d):
       nn.init.normal_(layer.weight, mean=1.0, std=0.02)
-
-
-def generator(size: Size) -> nn.Sequential:
-  """From latents `[batch, 100, 1, 1]` to pictures."""
-  features = [size.width << stage for stage in range(_stages(size.resolution))][::-1]
-  layers: list[nn.Module] = [nn.ConvTranspose2d(LATENT, features[0], 4, bias=False)]
-  for before, after in zip(features, [*features[1:], size.channels], strict=True):
-    layers += [nn.BatchNorm2d(before), nn.ReLU(inplace=True)]
-    layers.append(nn.ConvTranspose2d(before, after, 4, stride=2, padding=1, bias=False))
-  return nn.Sequential(*layers, nn.Tanh())
-
-
-def discriminator(size: Size) -> nn.Sequential:
-  """From pictures to logits."""
-  features = [size.width << stage for stage in range(_stages(size.resolution))]
-  layers: list[nn.Module] = []
-  for before, after in zip([size.channels, *features[:-1]], features, strict=True):
-    layers.append(nn.Conv2d(before, after, 4, stride=2, padding=1, bias=False))
-    layers += [nn.BatchNorm2d(after)] if layers[1:] else []  # none after the first
-    layers.append(nn.LeakyReLU(0.2, inplace=True))
-  return nn.Sequential(*layers, nn.Conv2d(features[-1], 1, 4, bias=False), nn.Flatten(0))
-
-
-def critic(size: Size) -> nn.Sequential:
-  """The discriminator with biases in place of norms."""
-  features = [size.width << stage for stage in range(_stages(size.resolution))]
-  layers: list[nn.Module] = []
-  for before, after in zip([size.channels, *features[:-1]], features, strict=True):
-    layers += [nn.Conv2d(before, after, 4, stride=2, padding=1), nn.LeakyReLU(0.2, inplace=True)]
-  return nn.Sequential(*layers, nn.Conv2d(features[-1], 1, 4), nn.Flatten(0))
-
-
-class ResidualBlock(nn.Module):
-  """Two 3x3 convolutions, each after a ReLU, beside the identity."""
-
-  def __init__(self, features: int) -> None:
-    super().__init__()
-    self.first = nn.Conv2d(features, features, 3, padding=1)
-    self.second = nn.Conv2d(features, features, 3, padding=1)
-
-  def forward(self, x: torch.Tensor) -> torch.Tensor:
-    """Keeps the shape."""
-    return x + self.second(self.first(x.relu()).relu_())
-
-
-class Residual(nn.Module):
-  """A branch of two 3x3 convolutions and a 1x1 shortcut; ReLUs and norms precede the branch's.
-
-  `before` is what the branch does ahead of its first convolution, `between` ahead of its second;
-  `resize` runs before the branch and after the shortcut of a generator's block ("up"), after the
-  branch and before the shortcut of a discriminator's ("down").
-  """
-
-  def __init__(self, before, first, between, second, shortcut, direction: str) -> None:
-    super().__init__()
-    self.branch = nn.Sequential(before, Up() if direction == "up" else nn.Identity(), first)
-    self.rest = nn.Sequential(between, second)
-    self.shortcut, self.direction = shortcut, direction
-
-  def forward(self, x: torch.Tensor) -> torch.Tensor:
-    """Doubles, halves or keeps the resolution."""
-    y = self.rest(self.branch(x))
-    if self.direction == "down":
-      return nn.functional.avg_pool2d(y, 2) + self.shortcut(nn.functional.avg_pool2d(x, 2))
-    return y + (nearest(self.shortcut(x)) if self.direction == "up" else x)
-
-
-class Up(nn.Module):
-  """Repeats pixels, twice in each direction."""
-
-  def forward(self, x: torch.Tensor) -> torch.Tensor:
-    """From `[n, c, h, w]` to `[n, c, 2h, 2w]`."""
-    return nearest(x)
-
-
-def nearest(x: torch.Tensor) -> torch.Tensor:
-  return nn.functional.interpolate(x, scale_factor=2, mode="nearest")
-
-
-def residual_generator(size: Size) -> nn.Sequential:
-  """SNGAN's: from latents `[batch, 100]` to pictures."""
-  wide = 2 * size.width
-
-  def norm() -> nn.Sequential:
-    return nn.Sequential(nn.BatchNorm2d(wide, eps=2e-5), nn.ReLU(inplace=True))
-
-  def conv(features: int) -> nn.Conv2d:
-    return nn.Conv2d(wide, features, 3, padding=1)
-
-  blocks = [
-    Residual(norm(), conv(wide), norm(), conv(wide), nn.Conv2d(wide, wide, 1), "up")
-    for _ in range(_stages(size.resolution))
-  ]
-  start = [nn.Linear(LATENT, 16 * wide), nn.Unflatten(1, (wide, 4, 4))]
-  return nn.Sequential(*start, *blocks, norm(), conv(size.channels), nn.Tanh())
-
-
-def residual_discriminator(size: Size) -> nn.Sequential:
-  """SNGAN's, every layer spectrally normalised: from pictures to logits."""
-  normalized = nn.utils.parametrizations.spectral_norm
-
-  def conv(before: int, kernel: int) -> nn.Module:
-    return normalized(nn.Conv2d(before, size.width, kernel, padding=kernel // 2))
-
-  def block(before: int, direction: str) -> Residual:
-    first = before == size.channels
-    return Residual(
-      nn.Identity() if first else nn.ReLU(),
-      conv(before, 3),
-      nn.ReLU(inplace=True),
-      conv(size.width, 3),
-      None if direction == "same" else conv(before, 1),
-      direction,
-    )
-
-  downs = [size.channels, *[size.width] * (_stages(size.resolution) - 2)]
-  return nn.Sequential(
-    *(block(before, "down") for before in downs),
-    *(block(size.width, "same") for _ in range(2)),
-    nn.ReLU(),
-    Sum(),
-    normalized(nn.Linear(size.width, 1, bias=False)),
-    nn.Flatten(0),
-  )
-
-
-class Sum(nn.Module):
-  """Adds the pixels up."""
-
-  def forward(self, x: torch.Tensor) -> torch.Tensor:
-    """From `[n, c, h, w]` to `[n, c]`."""
-    return x.sum((2, 3))
 
 
 def _count(*networks: nn.Module) -> int:
@@ -298,20 +172,34 @@ def sngan(size: Size, options: Options) -> Work:
   return Work(step, _count(g, d))
 
 
-def residual(size: Size, options: Options) -> Work:
-  """Forward and backward pass, with the gradient of the input."""
-  block, call = _prepared(ResidualBlock(size.width), options)
-  shape = (size.batch_size, size.width, size.resolution, size.resolution)
-  layout = _format(options)
-  x, cotangent = (torch.randn(shape).contiguous(memory_format=layout) for _ in range(2))
-  x.requires_grad_(True)
+def passes(make: Callable[[int], nn.Module], *, styles: bool = False):
+  """Forward and backward pass of a layer of `width` features, with the gradients of its inputs."""
 
-  def step() -> None:
-    block.zero_grad()
-    x.grad = None
-    call(x).backward(cotangent)
+  def build(size: Size, options: Options) -> Work:
+    layer, call = _prepared(make(size.width), options)
+    shape = (size.batch_size, size.width, size.resolution, size.resolution)
+    layout = _format(options)
+    x, cotangent = (torch.randn(shape).contiguous(memory_format=layout) for _ in range(2))
+    inputs = [x.requires_grad_(True)]
+    if styles:
+      inputs.append(torch.randn(size.batch_size, size.width).requires_grad_(True))
 
-  return Work(step, _count(block))
+    def step() -> None:
+      layer.zero_grad()
+      for given in inputs:
+        given.grad = None
+      call(*inputs).backward(cotangent)
+
+    return Work(step, _count(layer))
+
+  return build
 
 
-STEPS = {"dcgan": dcgan, "wgan_gp": wgan_gp, "sngan": sngan, "residual": residual}
+STEPS = {
+  "dcgan": dcgan,
+  "wgan_gp": wgan_gp,
+  "sngan": sngan,
+  "residual": passes(ResidualBlock),
+  "modulated": passes(Modulated, styles=True),
+  "attention": passes(Attention),
+}

@@ -13,12 +13,16 @@ SMALL = {
   "wgan_gp": flops.Size(32, 1, 2, 3),
   "residual": flops.Size(8, 6, 6, 2),
   "sngan": flops.Size(32, 3, 4, 2),
+  "modulated": flops.Size(8, 6, 6, 2),
+  "attention": flops.Size(8, 16, 16, 2),
 }
 PASSES = {
   "dcgan": flops.dcgan_step,
   "wgan_gp": flops.wgan_gp_step,
   "residual": flops.residual_step,
   "sngan": flops.sngan_step,
+  "modulated": flops.modulated_step,
+  "attention": flops.attention_step,
 }
 
 
@@ -152,6 +156,6 @@ def test_torch_takes_the_same_step(family):
     game = jax.eval_shape(systems[family](size).init, jax.random.key(0))
     ours = game.discriminator.params, game.generator.params
   else:
-    ours_game = {"wgan_gp": jaxgan_steps.wgan_gp, "residual": jaxgan_steps.residual}[family](size)
+    ours_game = {"wgan_gp": jaxgan_steps.wgan_gp, **jaxgan_steps.LAYERS}[family](size)
     ours = ours_game.trained(jax.eval_shape(ours_game.init)[0])
   assert work.parameters == linen_steps.count(ours)
