@@ -43,7 +43,9 @@ class Config(run.Config):
 
 PRESETS: run.Presets = {
   "quick": dict(width=16),
-  "measured": dict(dataset="fashion_mnist", width=16, learning_rate=2e-4, k_rate=0.005, steps=900),
+  "measured": dict(
+    dataset="fashion_mnist", width=16, learning_rate=5e-4, gamma=0.7, k_rate=0.01, steps=900
+  ),
   "paper": dict(dataset="celeb_a", resolution=64, width=128, steps=200_000),
 }
 

@@ -2,12 +2,12 @@
 
 A class-conditional residual GAN with a shared embedding of the class, a latent that enters at every
 resolution, orthogonal regularisation for truncation, a slow moving average, and large batches,
-which `--accumulate` takes in pieces. The defaults are those of the authors' code for CIFAR-10.
+which `--accumulate` takes in pieces. Rates and numbers of updates are those of the authors' code
+for CIFAR-10; `--preset=paper` has its width and average too.
 """
 
 import dataclasses
 
-import jax
 import optax
 
 from experiments import choices
@@ -49,11 +49,8 @@ class Config(run.Config):
     super().__post_init__()
     if (self.hierarchical or self.deep) and not self.shared:
       raise run.RunError("--hierarchical and --deep need a shared embedding: give --shared=128")
-    if self.accumulate < 1 or self.batch_size % (self.accumulate * jax.device_count()):
-      raise run.RunError(
-        f"--accumulate={self.accumulate} must divide the batch of each device: "
-        f"--batch-size={self.batch_size} over {jax.device_count()}"
-      )
+    if self.accumulate < 1:
+      raise run.RunError(f"--accumulate={self.accumulate} must be at least 1")
 
 
 PRESETS: run.Presets = {

@@ -168,8 +168,8 @@ def part_of(drawn: Generator) -> tuple[str, Array]:
       return name, sampler.split(jnp.arange(drawn.dimension))[name]
   raise run.RunError(
     f"--workdir={drawn.options.workdir}: the latents of {drawn.restored.record.experiment} have "
-    f"neither a label nor a category ({', '.join(names) or 'no parts'}); take a run of "
-    "experiments.cgan, experiments.acgan or experiments.infogan"
+    f"neither a label nor a category ({', '.join(names) or 'no parts'}); take a run of a "
+    "class-conditional GAN, such as experiments.acgan, or of experiments.infogan"
   )
 
 
@@ -201,7 +201,7 @@ def classified(
   samples = drawn.pictures(jnp.asarray(z))
   outputs = features.extract_all(network, samples, batch_size=drawn.options.batch_size)
   assert outputs.probabilities is not None
-  return values, samples, outputs.probabilities.argmax(1)
+  return np.asarray(values), samples, np.asarray(outputs.probabilities.argmax(1))
 
 
 def _draw(options: Options, drawn: Generator, columns: Array, noise: Array) -> list[str]:

@@ -6,8 +6,6 @@ player a step, in the form of the standard 64x64 example (4x4 kernels, normal la
 
 import dataclasses
 
-import jax
-
 from experiments import choices
 from jaxgan import latents, losses, models, run, training
 from jaxgan.training import objectives
@@ -56,13 +54,14 @@ def build(config: Config, spec: ImageSpec) -> training.System:
   options = dict(width=config.width, dtype=config.jax_dtype, axis_name=training.AXIS)
   generator = models.dcgan.Generator(resolution, channels, **options)
   discriminator = models.dcgan.Discriminator(resolution, **options)
+  discriminator = choices.packed(discriminator, config.packing, config.batch_size)
   way = choices.GAMES[config.game]
   adam = way.adam(config.learning_rate, b1=config.adam_b1)
-  loss = way.loss(losses.non_saturating(), config.batch_size, training.AXIS)
+  loss = way.loss(losses.non_saturating(), config.batch_size // config.packing, training.AXIS)
   z = latents.normal(config.latent_dim)
   return training.system(
     generator,
-    choices.packed(discriminator, config.packing, config.batch_size, jax.device_count()),
+    discriminator,
     adam,
     adam,
     objectives.adversarial(loss, z, axis_name=training.AXIS),

@@ -32,7 +32,7 @@ class Config(run.Config):
 
 PRESETS: run.Presets = {
   "quick": {},
-  "measured": dict(dataset="fashion_mnist", learning_rate=2e-4),
+  "measured": dict(dataset="fashion_mnist", learning_rate=2e-4, width=16),
   "paper": dict(dataset="cifar10", width=64, steps=100_000),
 }
 

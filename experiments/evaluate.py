@@ -4,7 +4,8 @@ import dataclasses
 import json
 import pathlib
 import sys
-from typing import Any, Literal
+from collections.abc import Mapping
+from typing import Literal
 
 import tyro
 
@@ -12,6 +13,9 @@ from jaxgan import run
 from jaxgan._files import replacing
 from jaxgan.metrics import Score
 from jaxgan.run import evaluation
+from jaxgan.run.evidence import Reference, held_out_data
+from jaxgan.run.networks import Named, network_named, pixels
+from jaxgan.run.state import Restored
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,8 +25,11 @@ class Options:
   workdir: str
   """Folder of the run."""
   metrics: str = "kid,fd,pr"
-  """List of kid (kernel distance), fd (Frechet distance), pr (precision and recall), dc (density
-  and coverage), is (inception score)."""
+  """List of kid (kernel distance), fd (Frechet distance), fd_inf (extrapolated to infinitely many
+  samples), pr (precision and recall), dc (density and coverage), is (inception score), ms_ssim
+  (likeness of samples to each other), swd (sliced Wasserstein distance of pixels), ppl (perceptual
+  path length), memorisation (copies of training pictures), parzen (log-likelihood); of conditional
+  generators labels (accuracy of their labels), cas (classification accuracy score)."""
   features: str = "lite0"
   """lite0 (EfficientNet-Lite0), inception (of the published FID) or a classifier's .npz file."""
   num: int = 1000
@@ -33,6 +40,8 @@ class Options:
   """Sample from the moving average of the generator."""
   split: str | None = None
   """Compare with another split of the data set, such as test."""
+  held_out: str | None = None
+  """Split that the run was not trained on, such as test, for memorisation and parzen."""
   data_dir: str | None = None
   """Where TFDS keeps its data sets, if not where the run found them."""
   seed: int = 0
@@ -45,13 +54,8 @@ def main(options: Options) -> list[Score]:
     raise run.RunError(f"--num={options.num} must be positive, --seed={options.seed} 0 or more")
   measures = evaluation.measures_named(options.metrics, "--metrics")
   restored = run.restore(options.workdir, options.checkpoint)
-  network = evaluation.features_named(options.features, "--features")
-  given = {"split": options.split, "data_dir": options.data_dir}
-  changed: dict[str, Any] = {k: v for k, v in given.items() if v is not None}
-  config = dataclasses.replace(restored.config, **changed)
-  dataset = run.load_data(config)
   evaluator = evaluation.Evaluator(
-    restored.system, config, dataset, network, measures, num=options.num, seed=options.seed
+    restored.system, _reference(options, restored, measures), measures, seed=options.seed
   )
   scores = evaluator(restored.game, average=options.ema)
   step, workdir = int(restored.game.step), pathlib.Path(options.workdir)
@@ -68,9 +72,35 @@ def main(options: Options) -> list[Score]:
   return scores
 
 
+def _reference(
+  options: Options, restored: Restored, measures: Mapping[str, evaluation.Measure]
+) -> Reference:
+  """What the samples are compared with."""
+  data_dir = options.data_dir or restored.config.data_dir
+  trained = dataclasses.replace(restored.config, data_dir=data_dir)
+  config = dataclasses.replace(trained, split=options.split or trained.split)
+  dataset = run.load_data(config)
+  held_out = None
+  if options.held_out is not None:
+    held_out = held_out_data(trained, options.held_out, dataset.shape, "--held-out")
+  network = Named(pixels(dataset.shape))
+  if not all(measure.pixels for measure in measures.values()):
+    network = network_named(options.features, "--features")
+  return Reference(
+    config,
+    dataset,
+    network.features,
+    options.num,
+    network.classes,
+    trained_on=run.load_data(trained) if held_out is not None else None,
+    held_out=held_out,
+    held_out_split=options.held_out or "",
+  )
+
+
 def table(scores: list[Score], step: int) -> str:
   """The scores in Markdown, under the protocol that they share."""
-  protocol = scores[0].protocol
+  protocol = max((score.protocol for score in scores), key=lambda x: bool(x.weights_hash))
   rows = [
     f"step {step}, {protocol.real:,} real pictures of {protocol.dataset} ({protocol.split}), "
     f"{protocol.fake:,} samples of {'averaged' if protocol.ema else 'raw'} weights, "

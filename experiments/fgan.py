@@ -7,13 +7,12 @@ perceptrons, with the generator's objective that the paper recommends in section
 import dataclasses
 from typing import Annotated
 
-import jax
 import optax
 
 from experiments import choices, parzen
 from jaxgan import latents, losses, models, run, training
 from jaxgan.losses import FDivergence
-from jaxgan.training import objectives
+from jaxgan.training import games, objectives
 from jaxgan.types import ImageSpec
 
 DIVERGENCES: dict[str, FDivergence] = {
@@ -69,7 +68,7 @@ def build(config: Config, spec: ImageSpec) -> training.System:
   loss = losses.f_divergence(divergence)
   system = training.system(
     models.fgan.Generator(resolution, channels, config.width, **options),
-    choices.packed(discriminator, config.packing, config.batch_size, jax.device_count()),
+    choices.packed(discriminator, config.packing, config.batch_size),
     adam,
     adam,
     objectives.adversarial(
@@ -86,6 +85,7 @@ def build(config: Config, spec: ImageSpec) -> training.System:
     ),
     latents=z,
     spec=spec,
+    play=games.simultaneous,
     ema_decay=config.ema_decay,
     probabilities=False,
   )

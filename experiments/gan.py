@@ -8,9 +8,7 @@ import dataclasses
 from collections.abc import Callable
 from typing import Literal
 
-import jax
 import jax.numpy as jnp
-import optax
 
 from experiments import choices, parzen
 from jaxgan import latents, losses, models, run, training
@@ -44,7 +42,7 @@ class Config(run.Config):
 
 PRESETS: run.Presets = {
   "quick": dict(parzen_samples=1000),
-  "measured": dict(dataset="fashion_mnist", steps=8000, momentum_steps=8000, sample_every=2000),
+  "measured": dict(dataset="fashion_mnist", steps=4000, momentum_steps=4000, sample_every=2000),
   "paper": dict(dataset="mnist", split="train[:50000]", steps=125_000, sample_every=5000),
 }
 
@@ -55,30 +53,22 @@ def unit_uniform(dimension: int) -> Callable[..., Array]:
   return lambda key, n, *, axis_name=None: jnp.sqrt(3.0) * base(key, n, axis_name=axis_name)
 
 
-def sgd(config: Config) -> optax.GradientTransformation:
-  """Descent with falling rate and growing momentum, both by the update."""
-
-  def rate(update: Array) -> Array:
-    return jnp.maximum(config.learning_rate * jnp.exp(-update * jnp.log(1.000004)), 1e-6)
-
-  momentum = optax.linear_schedule(0.5, 0.7, config.momentum_steps)
-  return optax.inject_hyperparams(optax.sgd)(learning_rate=rate, momentum=momentum)
-
-
 def build(config: Config, spec: ImageSpec) -> training.System:
   """The GAN of a config for pictures of a shape."""
+  sgd = choices.early_sgd(config.learning_rate, 1.000004, config.momentum_steps)
   resolution, _, channels = spec.shape
   generator = models.gan.Generator(resolution, channels, config.width, dtype=config.jax_dtype)
   discriminator = models.gan.Discriminator(
     width=max(config.width // 5, 1), dtype=config.jax_dtype, axis_name=training.AXIS
   )
   loss = {"non_saturating": losses.non_saturating, "minimax": losses.minimax}[config.loss]()
+  loss = choices.halved(loss)  # the code's: its rates go with the mean of D's two halves
   z = unit_uniform(config.latent_dim)
   system = training.system(
     generator,
-    choices.packed(discriminator, config.packing, config.batch_size, jax.device_count()),
-    sgd(config),
-    sgd(config),
+    choices.packed(discriminator, config.packing, config.batch_size),
+    sgd,
+    sgd,
     objectives.adversarial(loss, z, axis_name=training.AXIS),
     latents=z,
     spec=spec,

@@ -10,6 +10,7 @@ labelled pictures and from the others without their labels; its test error is pr
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -17,8 +18,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from flax import linen as nn
 
-from experiments import labelled_pictures
+from experiments import choices, labelled_pictures
 from jaxgan import latents, losses, models, regularizers, run, training
 from jaxgan.training import Game, objectives
 from jaxgan.types import AdversarialLoss, Array, Batch, ImageSpec
@@ -47,7 +49,8 @@ class Config(run.Config):
   """All five, with the paper's smoothing and a reference batch of 64."""
   labels: int = 0
   """Labelled pictures of semi-supervised learning, spread evenly over the classes; 0 for none.
-  Its networks are the paper's perceptrons for MNIST, with feature matching."""
+  Its networks are the paper's perceptrons for MNIST, with feature matching, and take none of the
+  flags above nor `--width`; the paper's learning rate for them is 0.003."""
 
   def __post_init__(self) -> None:
     """Refuses values that no run can have; `--all-techniques` sets the others."""
@@ -62,6 +65,18 @@ class Config(run.Config):
       )
       for name, value in every.items():
         object.__setattr__(self, name, value)
+    techniques = (
+      "feature_matching",
+      "minibatch_discrimination",
+      "historical_averaging",
+      "label_smoothing",
+      "virtual_batch_norm",
+    )
+    if self.labels and (given := [name for name in techniques if getattr(self, name)]):
+      raise run.RunError(
+        f"--labels={self.labels} has networks of its own, without "
+        f"--{given[0].replace('_', '-')}: give one of the two"
+      )
     if not 0.0 <= self.label_smoothing < 0.5:
       raise run.RunError(f"--label-smoothing={self.label_smoothing} must be in [0, 0.5)")
     for name in ("historical_averaging", "virtual_batch_norm", "labels"):
@@ -72,10 +87,16 @@ class Config(run.Config):
 
 PRESETS: run.Presets = {
   "quick": {},
-  "measured": dict(
-    dataset="fashion_mnist", steps=1500, minibatch_discrimination=True, label_smoothing=0.1
+  "measured": dict(dataset="fashion_mnist", width=16, batch_size=64),
+  "paper": dict(
+    dataset="cifar10",
+    width=128,
+    learning_rate=3e-4,
+    steps=600_000,
+    minibatch_discrimination=True,
+    label_smoothing=0.1,
+    virtual_batch_norm=64,
   ),
-  "paper": dict(dataset="cifar10", width=128, learning_rate=3e-4, steps=600_000),
 }
 
 
@@ -113,7 +134,11 @@ def unsupervised(config: Config, spec: ImageSpec) -> training.System:
   resolution, _, channels = spec.shape
   options = dict(width=config.width, dtype=config.jax_dtype, axis_name=training.AXIS)
   generator = models.improved.Generator(
-    resolution, channels, reference_size=config.virtual_batch_norm, **options
+    resolution,
+    channels,
+    reference_size=config.virtual_batch_norm,
+    reference_init=nn.initializers.uniform(1.0),
+    **options,
   )
   kernels = 100 if config.minibatch_discrimination else 0
   discriminator = models.improved.Discriminator(resolution, kernels=kernels, **options)
@@ -125,7 +150,7 @@ def unsupervised(config: Config, spec: ImageSpec) -> training.System:
   if weight := config.historical_averaging:
     d_terms["history_D"] = history(weight, "discriminator")
     g_terms["history_G"] = history(weight, "generator")
-  z = latents.normal(config.latent_dim)
+  z = choices.unit_cube(config.latent_dim)
   adam = optax.adam(config.learning_rate, b1=config.adam_b1)
   return training.system(
     generator,
@@ -152,9 +177,13 @@ def semi_supervised(config: Config, spec: ImageSpec) -> training.System:
   """The classifier of K classes and its generator, on perceptrons."""
   resolution, _, channels = spec.shape
   options = dict(dtype=config.jax_dtype, axis_name=training.AXIS)
-  few = labelled_pictures.choose(config, config.labels)
-  few_images, few_labels = jnp.asarray(few.images), jnp.asarray(few.labels)
-  test = labelled_pictures.held_out(config)
+  if config.labels < len(spec.classes):
+    raise run.RunError(
+      f"--labels={config.labels} must be at least {len(spec.classes)}, one of each class"
+    )
+  # Read where they are wanted: a run is sampled without its data.
+  few = functools.cache(lambda: labelled_pictures.choose(config, config.labels))
+  test = functools.cache(lambda: labelled_pictures.held_out(config))
   each = -(-config.batch_size // jax.device_count())
   classifier = models.improved.DenseClassifier(len(spec.classes), **options)
 
@@ -162,6 +191,7 @@ def semi_supervised(config: Config, spec: ImageSpec) -> training.System:
     """Cross entropy of a batch of the labelled pictures."""
     key = jax.random.fold_in(jax.random.fold_in(game.key, game.step), _LABELLED)
     draw, noise = jax.random.split(key)
+    few_images, few_labels = jnp.asarray(few().images), jnp.asarray(few().labels)
     keys = latents.example_keys(draw, each, axis_name=training.AXIS)
     rows = jax.vmap(lambda key: jax.random.randint(key, [], 0, len(few_labels)))(keys)
     images = few_images[rows].astype(jnp.float32) / 127.5 - 1.0
@@ -169,15 +199,10 @@ def semi_supervised(config: Config, spec: ImageSpec) -> training.System:
     output, _ = objectives.apply(player, player.params, images, key=noise)
     return losses.auxiliary_classifier(output.class_logits, few_labels[rows])
 
-  def latent(key: Array, n: int, *, axis_name: Any = None) -> Array:
-    """Uniform in [0, 1], as the paper's code has it."""
-    return (latents.uniform(config.latent_dim)(key, n, axis_name=axis_name) + 1.0) / 2.0
+  def check() -> None:
+    few(), test()
 
-  # The code's weights: a half of the unsupervised game beside the supervised loss.
-  game_loss = losses.minimax()
-  halved = AdversarialLoss(
-    lambda real, fake: 0.5 * game_loss.discriminator(real, fake), game_loss.generator
-  )
+  z = choices.unit_cube(config.latent_dim)
   adam = optax.adam(config.learning_rate, b1=config.adam_b1)
   system = training.system(
     models.improved.DenseGenerator(resolution, channels, **options),
@@ -185,20 +210,21 @@ def semi_supervised(config: Config, spec: ImageSpec) -> training.System:
     adam,
     adam,
     objectives.adversarial(
-      _without_generator(halved),
-      latent,
+      # The code's weights: a half of the unsupervised game beside the supervised loss.
+      _without_generator(choices.halved(losses.minimax())),
+      z,
       # With the logit of "fake" fixed to 0 this is the logit of "real".
       logits=lambda output: jax.nn.logsumexp(output.class_logits, axis=-1),
       d_terms={"labelled": supervised},
       g_terms={"feature_matching": matching},
       axis_name=training.AXIS,
     ),
-    latents=latent,
+    latents=z,
     spec=spec,
     ema_decay=config.ema_decay,
     d_average=True,
   )
-  return system._replace(report=_test_error(test, classifier))
+  return system._replace(report=_test_error(test, classifier), check=check)
 
 
 _LABELLED = 0x1AB  # folded into a step's key beyond what its objectives fold in
@@ -215,7 +241,7 @@ def _start_history(game: Game) -> Mapping[str, Any]:
 
 
 def _test_error(
-  test: labelled_pictures.Labelled, classifier: Any
+  test: Callable[[], labelled_pictures.Labelled], classifier: Any
 ) -> Callable[[Game], Mapping[str, float]]:
   """Share of the pictures that the averaged classifier names wrongly."""
 
@@ -225,9 +251,9 @@ def _test_error(
     return classifier.apply(variables, pictures, train=False).class_logits.argmax(-1)
 
   def report(game: Game) -> Mapping[str, float]:
-    found = np.asarray(name(game.discriminator.evaluated(), test.images))
-    wrong = int((found != test.labels).sum())
-    total = len(test.labels)
+    images, labels = test()
+    found = np.asarray(name(game.discriminator.evaluated(), images))
+    wrong, total = int((found != labels).sum()), len(labels)
     return {"test_error": wrong / total, "test_errors": wrong, "test_pictures": total}
 
   return report

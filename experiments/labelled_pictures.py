@@ -50,6 +50,8 @@ def held_out(config: run.Config) -> Labelled:
   Raises:
     RunError: the data have no labels, or neither split can be had.
   """
+  if "test" in config.split:
+    raise run.RunError(f"--split={config.split} trains on what the error is measured on")
   try:
     test = run.load_data(dataclasses.replace(config, split="test", limit=None))
   except data.DataError as error:

@@ -22,7 +22,7 @@ class Config(dcgan.Config):
 
 PRESETS: run.Presets = {
   "quick": {},
-  "measured": dict(dataset="fashion_mnist"),
+  "measured": dict(dataset="fashion_mnist", width=16),
   "paper": dict(dataset="celeb_a", resolution=64, width=64, steps=50_000),
 }
 

@@ -25,7 +25,14 @@ def reported(system: System, config: run.Config, samples: int) -> System:
     system: whose figures there are none of yet.
     config: the run's.
     samples: centres of the estimate.
+
+  Raises:
+    RunError: there are no samples, or the run trains on what is to be held out.
   """
+  if samples < 1:
+    raise run.RunError(f"--parzen-samples={samples} must be positive")
+  if "test" in config.split:
+    raise run.RunError(f"--split={config.split} trains on what the Parzen estimate holds out")
   generate = jax.jit(system.generate)
 
   @functools.cache

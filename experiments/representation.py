@@ -199,10 +199,10 @@ def chosen(
   images = jax.ShapeDtypeStruct((1, *shape), jnp.float32)
   try:
     jax.eval_shape(lambda v, x: apply(v, x, train=False), variables, images)
-  except TypeError as error:
+  except (TypeError, ValueError) as error:
     raise run.RunError(
-      "the run's discriminator is not called with pictures alone, so they have no features in it: "
-      "take a run whose discriminator is not told the class"
+      f"the run's discriminator does not take one picture alone ({error}): take a run whose "
+      "discriminator is neither told the class nor packed"
     ) from error
   if layers is None:
     convolved = _of_convolutions(apply)

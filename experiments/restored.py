@@ -139,7 +139,13 @@ class Generator(NamedTuple):
       return player.apply_fn(variables, images, train=False)
 
     images = jax.ShapeDtypeStruct((2, *self.restored.record.spec.shape), jnp.float32)
-    made = jax.eval_shape(logit, variables, images)
+    try:
+      made = jax.eval_shape(logit, variables, images)
+    except (TypeError, ValueError) as error:
+      raise run.RunError(
+        f"the run's discriminator does not take pictures alone ({error}): take a run whose "
+        "discriminator is not told the class"
+      ) from error
     if getattr(made, "shape", None) != (2,):
       raise run.RunError(f"the run's discriminator gives {made}, but one logit a picture is needed")
     jitted = jax.jit(logit)

@@ -22,6 +22,10 @@ from experiments import latent_space
 from experiments.restored import Generator, Source, positive, write
 from jaxgan import data, metrics, run, sampling
 from jaxgan.data import pictures
+from jaxgan.metrics import features
+from jaxgan.metrics.features import Features
+from jaxgan.run.evidence import outputs_of
+from jaxgan.run.networks import features_named, pixels, smooth
 from jaxgan.types import Array
 
 _CHUNK = 20_000  # real pictures among which neighbours are searched at a time
@@ -68,6 +72,9 @@ class Invert(Source):
   """Of Adam, at its peak."""
   scales: int = 1
   """Compare pictures at so many sizes, each half of the one before; 1 is pixels only."""
+  features: str = "pixels"
+  """What is compared: pixels, or the features of lite0 (EfficientNet-Lite0), inception (of the
+  published FID) or a classifier's .npz file. PSNR is of pixels all the same."""
   prior: float = 0.0
   """Weight of a term that keeps latents as long as normal ones are; 0.001 is a gentle one."""
 
@@ -75,6 +82,13 @@ class Invert(Source):
 def invert(options: Invert) -> None:
   """Projects the pictures."""
   positive(options, "num", "restarts", "steps", "learning_rate", "scales")
+  by_pixels = options.features == "pixels"
+  if options.scales > 1 and not by_pixels:
+    raise run.RunError(f"--scales={options.scales} is of pixels: leave it out with --features")
+  compared = sampling.multi_scale(options.scales)
+  if not by_pixels:
+    network = features_named(options.features, "--features")
+    compared = smooth(network, f"--features={options.features}")
   drawn = Generator.restore(options)
   targets = _read(options, drawn)
   if drawn.restored.record.spec.shape[0] % 2 ** (options.scales - 1):
@@ -92,7 +106,7 @@ def invert(options: Invert) -> None:
       drawn.generate,
       jnp.asarray(targets, jnp.float32) / 127.5 - 1.0,
       start,
-      features=sampling.multi_scale(options.scales),
+      features=compared,
       prior=sampling.normal_prior(options.prior) if options.prior else None,
       steps=options.steps,
       learning_rate=options.learning_rate,
@@ -216,23 +230,29 @@ def _calibration(
 
 @dataclasses.dataclass(frozen=True)
 class Neighbours(Source):
-  """Draws samples, and beside each the nearest pictures of the run's data set, by their pixels."""
+  """Draws samples, and beside each the nearest pictures of the run's data set."""
 
   num: int = 8
   """Number of samples, a row each."""
   k: int = 7
   """Neighbours of each."""
+  features: str = "pixels"
+  """What is compared: pixels, or the features of lite0 (EfficientNet-Lite0), inception (of the
+  published FID) or a classifier's .npz file."""
 
 
 def neighbours(options: Neighbours) -> None:
   """Searches and draws."""
   positive(options, "num", "k")
+  named = options.features != "pixels"
+  network = features_named(options.features, "--features") if named else None
   drawn = Generator.restore(options)
   dataset = run.load_data(drawn.restored.config)
   if options.k > len(dataset):
     raise run.RunError(f"--k={options.k} must be at most the number of pictures, {len(dataset)}")
   images = drawn.pictures(drawn.latents(options.num))
-  indices, distances = _nearest(images, dataset, options.k)
+  network = network or pixels(dataset.shape)
+  indices, distances = _nearest(images, dataset, network, options.k)
   used, places = np.unique(indices, return_inverse=True)
   real = np.stack([dataset[int(i)]["image"] for i in used])
   if pathlib.Path(options.out).suffix.lower() == ".png":
@@ -242,23 +262,26 @@ def neighbours(options: Neighbours) -> None:
     beside = real[places.reshape(indices.shape)]
     rows = np.concatenate([images[:, None], beside], 1).reshape(-1, *images.shape[1:])
     write(options.out, rows, options.k + 1, indices=indices, distances=distances)
-  root = np.sqrt(np.prod(images.shape[1:])) * 127.5  # to root mean squares in [-1, 1]
-  print("RMS to the nearest: " + ", ".join(f"{d:.3f}" for d in distances[:, 0] / root))
+  nearest = distances[:, 0]
+  if named:
+    told = f"distance to the nearest by {network.name}"
+  else:
+    told = "RMS to the nearest"
+    nearest = nearest / (np.sqrt(network.dimension) * 127.5)  # root mean squares in [-1, 1]
+  print(f"{told}: " + ", ".join(f"{d:.3f}" for d in nearest))
   drawn.say(f"{options.num} samples and their {options.k} neighbours")
 
 
-def _nearest(images: np.ndarray, dataset: data.Dataset, k: int) -> tuple[np.ndarray, np.ndarray]:
+def _nearest(
+  images: np.ndarray, dataset: data.Dataset, network: Features, k: int
+) -> tuple[np.ndarray, np.ndarray]:
   """Indices and distances of the nearest pictures, searched chunk by chunk."""
   indices, distances = np.zeros((len(images), 0), int), np.zeros((len(images), 0))
-  rows = images.reshape(len(images), -1).astype(np.float32)
+  rows = jnp.asarray(features.extract_all(network, images).features)
   for start in range(0, len(dataset), _CHUNK):
-    stop = min(start + _CHUNK, len(dataset))
-    if dataset.images is not None:
-      chunk = np.asarray(dataset.images[start:stop])
-    else:
-      chunk = np.stack([dataset[i]["image"] for i in range(start, stop)])
-    flat = jnp.asarray(chunk.reshape(len(chunk), -1), jnp.float32)
-    found = metrics.nearest_neighbours(jnp.asarray(rows), flat, k=min(k, len(chunk)))
+    chunk = np.arange(start, min(start + _CHUNK, len(dataset)))
+    real = jnp.asarray(outputs_of(dataset, chunk, network).features)
+    found = metrics.nearest_neighbours(rows, real, k=min(k, len(chunk)))
     indices = np.concatenate([indices, start + found.indices], 1)
     distances = np.concatenate([distances, found.distances], 1)
     order = np.argsort(distances, axis=1, kind="stable")[:, :k]

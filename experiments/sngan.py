@@ -23,7 +23,9 @@ class Config(run.Config):
   loss: Literal["hinge", "non_saturating"] = "hinge"
   """Of both players."""
   rate_left: float = 0.0
-  """Share of the learning rate that is left at the last step, on a straight line."""
+  """Share of the learning rate that is left at the end of its fall, on a straight line."""
+  decay_steps: int = 2000
+  """Steps over which the learning rate falls; longer runs go on with what is left."""
   adam_b1: float = 0.0
   """Decay of Adam's first moment."""
   adam_b2: float = 0.9
@@ -32,21 +34,30 @@ class Config(run.Config):
   """Dimensions of the normal latent."""
   n_dis: int = 5
   """Discriminator updates to each of the generator's."""
+  g_multiple: int = 2
+  """Fakes of the generator's step, in batches."""
 
 
 PRESETS: run.Presets = {
-  "quick": dict(width=16, n_dis=1, adam_b1=0.5, adam_b2=0.999),
+  "quick": dict(width=16, n_dis=1, g_multiple=1, adam_b1=0.5, adam_b2=0.999),
   "measured": dict(
-    dataset="fashion_mnist", width=16, n_dis=1, adam_b1=0.5, adam_b2=0.999, steps=1500
+    dataset="fashion_mnist",
+    width=16,
+    n_dis=1,
+    g_multiple=1,
+    adam_b1=0.5,
+    adam_b2=0.999,
+    steps=1500,
+    decay_steps=1500,
   ),
-  "paper": dict(dataset="cifar10", network="resnet", width=128, steps=50_000),
+  "paper": dict(dataset="cifar10", network="resnet", width=128, steps=50_000, decay_steps=50_000),
 }
 
 
 def rate(config: Config, updates: int) -> optax.Schedule:
   """The learning rate by the updates of an optimiser that makes so many a step."""
   last = config.rate_left * config.learning_rate
-  return optax.linear_schedule(config.learning_rate, last, updates * config.steps)
+  return optax.linear_schedule(config.learning_rate, last, updates * config.decay_steps)
 
 
 def build(config: Config, spec: ImageSpec) -> training.System:
@@ -77,7 +88,13 @@ def build(config: Config, spec: ImageSpec) -> training.System:
     discriminator,
     adam(1),
     adam(config.n_dis),
-    objectives.adversarial(loss, z, score=lambda logits: logits, axis_name=training.AXIS),
+    objectives.adversarial(
+      loss,
+      z,
+      g_multiple=config.g_multiple,
+      score=lambda logits: logits,
+      axis_name=training.AXIS,
+    ),
     latents=z,
     spec=spec,
     d_steps=config.n_dis,

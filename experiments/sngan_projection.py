@@ -1,4 +1,4 @@
-"""The projection discriminator: Miyato and Koyama 2018 (arXiv 1802.05637), equation 4.
+"""The projection discriminator: Miyato and Koyama 2018 (arXiv 1802.05637), equation 3.
 
 The class enters the discriminator as an inner product with its features, and the generator by
 conditional batch norm; networks, loss and schedule are SNGAN's.
@@ -30,11 +30,26 @@ class Config(sngan.Config):
 
 
 PRESETS: run.Presets = {
-  "quick": dict(width=8, n_dis=1, adam_b1=0.5, adam_b2=0.999, steps=1000),
-  "measured": dict(
-    dataset="fashion_mnist", width=16, n_dis=1, adam_b1=0.5, adam_b2=0.999, steps=1000
+  "quick": dict(
+    width=8,
+    n_dis=1,
+    g_multiple=1,
+    adam_b1=0.5,
+    adam_b2=0.999,
+    steps=1000,
+    decay_steps=1000,
   ),
-  "paper": dict(dataset="cifar10", width=128, steps=50_000),
+  "measured": dict(
+    dataset="fashion_mnist",
+    width=16,
+    n_dis=1,
+    g_multiple=1,
+    adam_b1=0.5,
+    adam_b2=0.999,
+    steps=1000,
+    decay_steps=1000,
+  ),
+  "paper": dict(dataset="cifar10", width=128, steps=50_000, decay_steps=50_000),
 }
 
 
@@ -56,7 +71,12 @@ def build(config: Config, spec: ImageSpec) -> training.System:
     adam(1),
     adam(config.n_dis),
     objectives.adversarial(
-      loss, z, conditions=conditions, score=lambda logits: logits, axis_name=training.AXIS
+      loss,
+      z,
+      conditions=conditions,
+      g_multiple=config.g_multiple,
+      score=lambda logits: logits,
+      axis_name=training.AXIS,
     ),
     latents=z,
     conditions=conditions,

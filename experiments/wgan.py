@@ -7,7 +7,6 @@ to a constant; it is trained towards its optimum, by RMSProp since momentum make
 import dataclasses
 import functools
 
-import jax
 import optax
 
 from experiments import choices
@@ -44,7 +43,9 @@ class Config(run.Config):
 
 PRESETS: run.Presets = {
   "quick": dict(steps=500, n_critic_early=25),
-  "measured": dict(dataset="fashion_mnist", width=16, steps=800),
+  "measured": dict(
+    dataset="fashion_mnist", width=16, learning_rate=2e-4, n_critic_early=25, steps=800
+  ),
   "paper": dict(dataset="lsun/bedroom", resolution=64, width=64, steps=200_000),
 }
 
@@ -63,12 +64,13 @@ def build(config: Config, spec: ImageSpec) -> training.System:
   z = latents.normal(config.latent_dim)
   return training.system(
     models.dcgan.Generator(resolution, channels, **options),
-    choices.packed(critic, config.packing, config.batch_size, jax.device_count()),
+    choices.packed(critic, config.packing, config.batch_size),
     rmsprop,
     rmsprop,
     objectives.adversarial(
       losses.wasserstein(),
       z,
+      g_multiple=1,
       measures={
         "wasserstein_estimate": lambda batch, game: (
           batch["real_logits"].mean() - batch["fake_logits"].mean()

@@ -43,9 +43,12 @@ class MinibatchDiscrimination(nn.Module):
   """Appends to an example's features how close it is to the others of its batch.
 
   Salimans et al. 2016 (arXiv 1606.03498), section 3.2. With `M = f(x) T`, of shape `[n, kernels,
-  dimensions]`, `o(x_i)_b = sum_{j != i} exp(-|M_ib - M_jb|_1)`, in [0, N - 1] for N examples. The
-  sum leaves the example itself out, as the authors' code does; the paper's equation, over all j,
-  is more by the constant 1.
+  dimensions]`, `o(x_i)_b = sum_{j != i} exp(-|M_ib - M_jb|_1) + bias_b`. As in the authors' code
+  the sum leaves the example itself out (the paper's equation, over all j, is more by the constant
+  1), the columns of T have a norm of their own, the exponential of `log_scale`, and the bias
+  starts at -1. At norm 1 the rows differ about as much as features do, whatever their number, so
+  that closeness starts neither at 0 nor at N - 1. (The code also fits norms and bias to its first
+  batch, which is left to training here.)
 
   Real data and fakes belong in two calls, as the paper has it.
 
@@ -57,12 +60,12 @@ class MinibatchDiscrimination(nn.Module):
     dtype: of the projection and the result; by default that of inputs and parameters together.
       Distances are float32 at least.
     param_dtype: of the parameters.
-    kernel_init: initializer of T, `[features, kernels, dimensions]`.
+    kernel_init: initializer of T's directions, `[features, kernels, dimensions]`.
 
   >>> layer = MinibatchDiscrimination(kernels=3)
   >>> features = jnp.ones([4, 2])
-  >>> layer.apply(layer.init(jax.random.key(0), features), features)[0]
-  Array([1., 1., 3., 3., 3.], dtype=float32)
+  >>> layer.apply(layer.init(jax.random.key(0), features), features)[0]  # 3 others, less 1
+  Array([1., 1., 2., 2., 2.], dtype=float32)
   """
 
   kernels: int = 100
@@ -86,13 +89,18 @@ class MinibatchDiscrimination(nn.Module):
       raise ValueError(f"kernels={self.kernels} and dimensions={self.dimensions} must be positive.")
     shape = (features.shape[1], self.kernels, self.dimensions)
     kernel = self.param("kernel", self.kernel_init, shape, self.param_dtype)
+    zeros, below = nn.initializers.zeros_init(), nn.initializers.constant(-1.0)
+    log_scale = self.param("log_scale", zeros, shape[1:], self.param_dtype)
+    bias = self.param("bias", below, shape[1:2], self.param_dtype)
+    norms = lax.rsqrt(jnp.square(kernel).sum(0) + 1e-12)
+    kernel = kernel * (jnp.exp(log_scale) * norms)[None]
     features, kernel = promote_dtype(features, kernel, dtype=self.dtype)
     rows = at_least_float32(jnp.einsum("na,abc->nbc", features, kernel))
     everyone, index = rows, jnp.arange(len(rows))
     if self.axis_name is not None and not self.is_initializing():
       everyone = lax.all_gather(rows, self.axis_name, tiled=True)
       index += lax.axis_index(self.axis_name) * len(rows)
-    closeness = _closeness(rows, everyone, index)
+    closeness = _closeness(rows, everyone, index) + bias[None]
     return jnp.concatenate([features, closeness.astype(features.dtype)], -1)
 
 

@@ -8,9 +8,11 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from jaxgan import layers
 from jaxgan.types import Array, Key
 
 __all__ = [
+  "batch_norm",
   "check_condition",
   "check_images",
   "check_widths",
@@ -63,6 +65,18 @@ def split_latent(z: Array, classes: int) -> tuple[Array, Array]:
 def normal_gain(key: Key, shape: tuple[int, ...], dtype: Any = jnp.float32) -> Array:
   """Batch norm's gain starts at N(1, 0.02), not at N(0, 0.02)."""
   return 1.0 + 0.02 * jax.random.normal(key, shape, dtype)
+
+
+def batch_norm(train: bool, *, axis_name: str | None, dtype: Any) -> layers.BatchNorm:
+  """DCGAN's batch norm, which many took over."""
+  return layers.BatchNorm(
+    use_running_average=not train,
+    momentum=0.9,
+    epsilon=1e-5,
+    scale_init=normal_gain,
+    axis_name=axis_name,
+    dtype=dtype,
+  )
 
 
 def symmetric_uniform(limit: float) -> nn.initializers.Initializer:

@@ -17,7 +17,7 @@ from jaxtyping import Float
 
 from jaxgan import layers
 from jaxgan._arrays import at_least_float32, per_example, safe_sqrt
-from jaxgan.models._common import check_images, normal_gain, stages
+from jaxgan.models._common import batch_norm, check_images, stages
 from jaxgan.types import Array
 
 __all__ = [
@@ -262,14 +262,7 @@ class ConvAutoEncoder(nn.Module):
     dense = partial(nn.Dense, use_bias=False, kernel_init=weights, dtype=self.dtype)
 
     def activate(x: Array) -> Array:
-      norm = layers.BatchNorm(
-        use_running_average=not train,
-        momentum=0.9,
-        epsilon=1e-5,
-        scale_init=normal_gain,
-        axis_name=self.axis_name,
-        dtype=self.dtype,
-      )
+      norm = batch_norm(train, axis_name=self.axis_name, dtype=self.dtype)
       return nn.leaky_relu(norm(x), 0.2)
 
     x = nn.leaky_relu(convolution(self.width)(images), 0.2)

@@ -14,23 +14,12 @@ from jaxtyping import Float
 
 from jaxgan import layers
 from jaxgan._arrays import at_least_float32
-from jaxgan.models._common import check_images, normal_gain, stages
+from jaxgan.models._common import batch_norm, check_images, stages
 from jaxgan.types import Array
 
 __all__ = ["Discriminator", "Generator"]
 
 _weights = nn.initializers.normal(0.02)
-
-
-def _norm(train: bool, axis_name: str | None, dtype: Any) -> layers.BatchNorm:
-  return layers.BatchNorm(
-    use_running_average=not train,
-    momentum=0.9,
-    epsilon=1e-5,
-    scale_init=normal_gain,
-    axis_name=axis_name,
-    dtype=dtype,
-  )
 
 
 class Generator(nn.Module):
@@ -70,7 +59,7 @@ class Generator(nn.Module):
       kernel_init=_weights,
       dtype=self.dtype,
     )
-    norm = partial(_norm, train, self.axis_name, self.dtype)
+    norm = partial(batch_norm, train, axis_name=self.axis_name, dtype=self.dtype)
     x = z[:, None, None, :]
     x = deconvolution(self.width << (count - 1), padding="VALID")(x)
     x = nn.relu(norm()(x))
@@ -114,7 +103,7 @@ class Discriminator(nn.Module):
     convolution = partial(
       layers.Conv, kernel_size=(4, 4), use_bias=False, kernel_init=_weights, dtype=self.dtype
     )
-    norm = self.norm or partial(_norm, axis_name=self.axis_name, dtype=self.dtype)
+    norm = self.norm or partial(batch_norm, axis_name=self.axis_name, dtype=self.dtype)
     x = convolution(self.width, strides=(2, 2))(images)
     x = nn.leaky_relu(x, 0.2)
     for stage in range(1, stages(self.resolution)):

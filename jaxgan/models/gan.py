@@ -28,8 +28,8 @@ class Generator(nn.Module):
     resolution: height and width of the pictures, any.
     channels: of the pictures.
     width: of the hidden layers.
-    mean: mean of the data, in (-1, 1), at which the pictures start; the paper's code sets it. None
-      starts them grey, at 0.
+    mean: of the data, in (-1, 1), at which all pixels start (the paper's code starts each at its
+      own). None starts them grey, at 0.
     dtype: of the computation; parameters stay float32.
 
   >>> import jax

@@ -21,7 +21,7 @@ from jaxtyping import Float
 
 from jaxgan import layers
 from jaxgan._arrays import at_least_float32
-from jaxgan.models._common import check_images, normal_gain, stages
+from jaxgan.models._common import batch_norm, check_images, normal_gain, stages
 from jaxgan.types import Array
 
 __all__ = [
@@ -107,13 +107,10 @@ class Generator(nn.Module):
       x = jnp.concatenate([latents.value.astype(z.dtype), z])
 
     def activate(x: Array) -> Array:
-      options = dict(epsilon=1e-5, scale_init=normal_gain, dtype=self.dtype)
       if size:
-        return nn.relu(layers.VirtualBatchNorm(size, **options)(x))
-      norm = layers.BatchNorm(
-        use_running_average=not train, momentum=0.9, axis_name=self.axis_name, **options
-      )
-      return nn.relu(norm(x))
+        virtual = dict(epsilon=1e-5, scale_init=normal_gain, dtype=self.dtype)
+        return nn.relu(layers.VirtualBatchNorm(size, **virtual)(x))
+      return nn.relu(batch_norm(train, axis_name=self.axis_name, dtype=self.dtype)(x))
 
     deconvolution = partial(
       layers.ConvTranspose,
@@ -179,14 +176,7 @@ class Discriminator(nn.Module):
         dtype=self.dtype,
       )(x)
       if stage:
-        x = layers.BatchNorm(
-          use_running_average=not train,
-          momentum=0.9,
-          epsilon=1e-5,
-          scale_init=normal_gain,
-          axis_name=self.axis_name,
-          dtype=self.dtype,
-        )(x)
+        x = batch_norm(train, axis_name=self.axis_name, dtype=self.dtype)(x)
       x = nn.leaky_relu(x, 0.2)
     features = at_least_float32(x).mean((1, 2))
     x = features
@@ -199,7 +189,7 @@ class Discriminator(nn.Module):
 
 
 class _WeightNormDense(nn.Module):
-  """A dense layer whose columns have a learned norm, which starts at `gain`.
+  """A dense layer whose columns have the norm `gain`, or a learned one that starts there.
 
   (`flax.linen.WeightNorm` keeps the norms apart from the layer, under names with slashes.)
   """
@@ -207,11 +197,15 @@ class _WeightNormDense(nn.Module):
   features: int
   gain: float
   dtype: Any
+  learned: bool = True
 
   @nn.compact
   def __call__(self, x: Array) -> Array:
     kernel = self.param("kernel", _weights, (x.shape[-1], self.features), jnp.float32)
-    scale = self.param("scale", nn.initializers.constant(self.gain), (self.features,), jnp.float32)
+    scale: Any = self.gain
+    if self.learned:
+      gain = nn.initializers.constant(self.gain)
+      scale = self.param("scale", gain, (self.features,), jnp.float32)
     bias = self.param("bias", nn.initializers.zeros_init(), (self.features,), jnp.float32)
     factors = scale * jax.lax.rsqrt(jnp.square(kernel).sum(0) + 1e-12)
     x, kernel, bias = promote_dtype(x, kernel * factors.reshape(1, -1), bias, dtype=self.dtype)
@@ -268,8 +262,9 @@ class DenseGenerator(nn.Module):
 class DenseClassifier(nn.Module):
   """Hidden layers with weight norm, ReLU and noise from a picture to the logits of its class.
 
-  Weight norm: Salimans and Kingma 2016 (arXiv 1602.07868). Its norms start at the root of 2, which
-  keeps the variance under ReLU, where the paper's code measures them on a batch of data. In
+  Weight norm: Salimans and Kingma 2016 (arXiv 1602.07868). Those of
+  hidden layers are fixed, as in the paper's code; it measures them on a batch of data, and here
+  they are the root of 2, which keeps the variance under ReLU. In
   training it draws from the rng stream "dropout".
 
   Attributes:
@@ -306,7 +301,7 @@ class DenseClassifier(nn.Module):
     features = (images.reshape(images.shape[0], -1) + 1.0) / 2.0
     x = noisy(features, self.input_noise)
     for width in self.widths:
-      features = nn.relu(_WeightNormDense(width, 2.0**0.5, self.dtype)(x))
+      features = nn.relu(_WeightNormDense(width, 2.0**0.5, self.dtype, learned=False)(x))
       x = noisy(features, self.hidden_noise)
     logits = _WeightNormDense(self.classes, 1.0, self.dtype)(x)
     return DenseOutputs(at_least_float32(logits), at_least_float32(features))

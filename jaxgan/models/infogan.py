@@ -12,7 +12,7 @@ from jaxtyping import Float
 
 from jaxgan import layers
 from jaxgan._arrays import at_least_float32
-from jaxgan.models._common import normal_gain
+from jaxgan.models._common import batch_norm
 from jaxgan.types import Array
 
 __all__ = ["Discriminator", "Generator", "Outputs"]
@@ -33,17 +33,6 @@ class Outputs(NamedTuple):
   logit: Float[Array, " batch"]
   category: Float[Array, "batch categories"]
   mean: Float[Array, "batch continuous"]
-
-
-def _norm(train: bool, axis_name: str | None, dtype: Any) -> layers.BatchNorm:
-  return layers.BatchNorm(
-    use_running_average=not train,
-    momentum=0.9,
-    epsilon=1e-5,
-    scale_init=normal_gain,
-    axis_name=axis_name,
-    dtype=dtype,
-  )
 
 
 class Generator(nn.Module):
@@ -88,7 +77,7 @@ class Generator(nn.Module):
       kernel_init=_weights,
       dtype=self.dtype,
     )
-    norm = partial(_norm, train, self.axis_name, self.dtype)
+    norm = partial(batch_norm, train, axis_name=self.axis_name, dtype=self.dtype)
     x = nn.relu(norm()(dense(16 * width)(z)))
     # Batch norm comes before the reshape, as in the code: each pixel has statistics of its own.
     x = nn.relu(norm()(dense(size * size * 2 * width)(x))).reshape(-1, size, size, 2 * width)
@@ -135,7 +124,7 @@ class Discriminator(nn.Module):
       layers.Conv, kernel_size=(4, 4), strides=(2, 2), kernel_init=_weights, dtype=self.dtype
     )
     dense = partial(nn.Dense, kernel_init=_weights, dtype=self.dtype)
-    norm = partial(_norm, train, self.axis_name, self.dtype)
+    norm = partial(batch_norm, train, axis_name=self.axis_name, dtype=self.dtype)
     activate = partial(nn.leaky_relu, negative_slope=self.slope)
     x = (images + 1.0) / 2.0  # in [0, 1], as in the paper, the border's zeros are black
     x = activate(convolution(self.width)(x))

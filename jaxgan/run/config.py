@@ -72,11 +72,16 @@ class Config:
   """Steps between two evaluations, at each of which a checkpoint is saved; 0 for none. The best
   checkpoint is then the best by the first of the metrics."""
   eval_metrics: str = "kid,fd,pr"
-  """List of kid (kernel distance), fd (Frechet distance), pr (precision and recall), dc (density
-  and coverage), is (inception score)."""
+  """List of kid (kernel distance), fd (Frechet distance), fd_inf (extrapolated to infinitely many
+  samples), pr (precision and recall), dc (density and coverage), is (inception score), ms_ssim
+  (likeness of samples to each other), swd (sliced Wasserstein distance of pixels), ppl (perceptual
+  path length), memorisation (copies of training pictures), parzen (log-likelihood); of conditional
+  generators labels (accuracy of their labels), cas (classification accuracy score)."""
   eval_features: str = "lite0"
   """lite0 (EfficientNet-Lite0), inception (of the published FID), or an .npz file that
   `python -m experiments.classifier` wrote."""
+  eval_held_out: str | None = None
+  """Split that is not trained on, such as test, for memorisation and parzen."""
   eval_samples: int = 1000
   """Samples of an evaluation, and real pictures at most."""
   cache_dir: str | None = None

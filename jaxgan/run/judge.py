@@ -1,13 +1,14 @@
-"""What a run shows of its generator: sample grids of fixed latents, and a score."""
+"""What a run shows of its generator: sample grids of fixed latents, a score, and its health."""
 
-import math
 import pathlib
+from collections.abc import Mapping
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from jaxgan import data, metrics, sampling
+from jaxgan.run.conditioning import condition_of
 from jaxgan.run.config import Config, RunError
 from jaxgan.run.logs import Log, diverged
 from jaxgan.training import Game, System
@@ -17,6 +18,7 @@ __all__ = ["Judge"]
 
 _GRID = 64  # pictures in a sample grid
 _COMPARED = 500  # of them in the diversity, whose time goes with the square
+_CONDITIONS = 8  # most labels or codes under which the same noise is compared
 _SCORED = 1000  # most samples, and as many real pictures, in a score
 
 
@@ -33,6 +35,7 @@ class Judge:
     self._score_latents = system.latents(score_key, n)
     chosen = np.random.default_rng(config.seed).permutation(len(dataset))[:n]
     self._real = np.stack([dataset[int(i)]["image"] for i in chosen])
+    self._condition_latents = _conditions(system, self._grid_latents)
     self._draw(0, "real", self._real[:_GRID])
 
   def draw(self, game: Game) -> None:
@@ -46,14 +49,43 @@ class Judge:
     Raises:
       RunError: it is not finite, so that the game must not be saved.
     """
-    fake = jnp.asarray(self._images(game, self._score_latents))
-    real = jnp.asarray(self._real, jnp.float32) / 127.5 - 1.0
-    value = float(metrics.sliced_wasserstein(real, fake, self._direction_key))
-    if not math.isfinite(value):
-      raise RunError(diverged("the samples", int(game.step)))
-    diversity = metrics.sample_diversity(fake[:_COMPARED], real[:_COMPARED])
-    self._log.scalars(int(game.step), {"sliced_wasserstein": value, "diversity": float(diversity)})
+    fake = self._finite(game, self._score_latents)
+    value = float(metrics.sliced_wasserstein(self._scaled(), fake, self._direction_key))
+    self._log.scalars(int(game.step), {"sliced_wasserstein": value, **self._spread(game, fake)})
     return value
+
+  def watch(self, game: Game, values: Mapping[str, float]) -> None:
+    """Logs what health reads of samples, where it is not the score that ranks checkpoints.
+
+    Args:
+      game: the state.
+      values: what is known already.
+
+    Raises:
+      RunError: the samples are not finite.
+    """
+    fake = self._finite(game, self._score_latents[:_COMPARED])
+    self._log.scalars(int(game.step), {**self._spread(game, fake), **values})
+
+  def _spread(self, game: Game, fake: Array) -> dict[str, float]:
+    """Of samples, and how much of it follows their condition if they have one."""
+    real = self._scaled()[:_COMPARED]
+    values = {"diversity": float(metrics.sample_diversity(fake[:_COMPARED], real))}
+    if self._condition_latents is not None:
+      conditions, n, _ = self._condition_latents.shape
+      z = self._condition_latents.reshape(conditions * n, -1)
+      images = self._finite(game, z).reshape(conditions, n, -1)
+      values["condition_effect"] = float(metrics.condition_effect(images))
+    return values
+
+  def _scaled(self) -> Array:
+    return jnp.asarray(self._real, jnp.float32) / 127.5 - 1.0
+
+  def _finite(self, game: Game, latents: Array) -> Array:
+    images = self._images(game, latents)
+    if not np.isfinite(images).all():
+      raise RunError(diverged("the samples", int(game.step)))
+    return jnp.asarray(images)
 
   def _images(self, game: Game, latents: Array) -> np.ndarray:
     variables = game.generator.evaluated()
@@ -63,6 +95,20 @@ class Judge:
     picture = sampling.grid(images)
     sampling.save_png(self._folder / f"{name}.png", picture)
     self._log.image(step, "real" if name == "real" else "samples", picture)
+
+
+def _conditions(system: System, grid_latents: Array) -> Array | None:
+  """Latents `[conditions, n, d]`: the grid's noise under several values of the label or code."""
+  condition = condition_of(system.latents)
+  if condition is None:
+    return None
+  # A power of two, so that all of them are as many as the grid has and share its program.
+  classes = len(condition.columns)
+  several = 2 ** min(_CONDITIONS.bit_length() - 1, classes.bit_length() - 1)
+  values = np.linspace(0, classes - 1, several).round().astype(int)
+  z = np.tile(np.asarray(grid_latents)[: _GRID // several], (several, 1, 1))
+  z[:, :, condition.columns] = np.eye(classes)[values][:, None]
+  return jnp.asarray(z)
 
 
 def _evaluation_keys(seed: int) -> tuple[Key, Key, Key]:

@@ -20,10 +20,13 @@ from jaxgan.metrics.health import Monitor
 from jaxgan.run.calls import calls
 from jaxgan.run.checkpoints import Checkpoints
 from jaxgan.run.config import Config, Presets, Record, RunError, check_same_game, parse
-from jaxgan.run.evaluation import Evaluator, features_named, measures_named
+from jaxgan.run.evaluation import Evaluator
+from jaxgan.run.evidence import Reference, held_out_data
 from jaxgan.run.interruption import Interruption
 from jaxgan.run.judge import Judge
 from jaxgan.run.logs import Log, Progress, Window
+from jaxgan.run.measures import curves, measures_named
+from jaxgan.run.networks import Named, network_named, pixels
 from jaxgan.run.startup import keep_freed_memory, use_compilation_cache
 from jaxgan.run.state import load_data, start
 from jaxgan.training import Game, System
@@ -104,10 +107,14 @@ def train(build: Build, config: Config) -> int:
     jax.eval_shape(system.init, jax.random.key(0))
   except ValueError as error:
     raise RunError(f"{experiment} cannot be built from these flags: {error}") from error
-  network = None
-  if config.eval_every:
-    measures = measures_named(config.eval_metrics, "--eval-metrics")
-    network = features_named(config.eval_features, "--eval-features")
+  if config.batch_size % (mesh.size * system.batch_multiple):
+    raise RunError(
+      f"--batch-size={config.batch_size} must be divisible by {mesh.size * system.batch_multiple}: "
+      f"by {mesh.size} devices, whose batches are taken in {system.batch_multiple} parts or packs"
+    )
+  if system.check is not None:
+    system.check()
+  evaluate = _evaluator(system, config, dataset) if config.eval_every else None
 
   with contextlib.ExitStack() as stack:
     interruption = stack.enter_context(Interruption())
@@ -125,13 +132,11 @@ def train(build: Build, config: Config) -> int:
     # Where D's updates change in number, the common one: of a step that nothing makes special.
     updates = system.d_steps(config.steps - 1) if callable(system.d_steps) else system.d_steps
     progress = stack.enter_context(Progress(step, config.steps, config.batch_size * updates))
-    monitor = Monitor(probabilities=system.probabilities)
+    classes = len(spec.classes) if len(spec.classes) > 1 else None
+    monitor = Monitor(probabilities=system.probabilities, classes=classes)
     log = stack.enter_context(Log(config.workdir, step, monitor, progress.say))
     log.hyperparameters(flags)
     judge = Judge(system, config, dataset, log)
-    evaluate = None
-    if network is not None:
-      evaluate = Evaluator(system, config, dataset, network, measures, num=config.eval_samples)
     batches = stack.enter_context(
       data.Batches(
         dataset,
@@ -178,8 +183,16 @@ def train(build: Build, config: Config) -> int:
           window.check(step)
           scores = evaluate(game)
           log.scores(step, scores)
+          judge.watch(game, curves(scores))
           progress.say("\n".join(str(each) for each in scores))
           score, saving = evaluate.rank(scores), True
+      if saving:
+        with window.paused():
+          window.check(step)
+          if evaluate is None and (last or not stopping):
+            score = judge.score(game)
+          checkpoints.save(game, score)
+      # Saved before, since what is not the loop's own may fail.
       if system.report is not None and (
         last or (config.eval_every and step % config.eval_every == 0)
       ):
@@ -189,12 +202,6 @@ def train(build: Build, config: Config) -> int:
           if figures:
             log.scalars(step, figures)
             progress.say(", ".join(f"{name} {value:.4g}" for name, value in figures.items()))
-      if saving:
-        with window.paused():
-          window.check(step)
-          if evaluate is None and (last or not stopping):
-            score = judge.score(game)
-          checkpoints.save(game, score)
       if last or stopping:
         break
     log.flush()
@@ -209,6 +216,28 @@ def train(build: Build, config: Config) -> int:
     file=sys.stderr,
   )
   return 0
+
+
+def _evaluator(system: System, config: Config, dataset: data.Dataset) -> Evaluator:
+  """What the flags of evaluation ask for; an error where it cannot be had."""
+  measures = measures_named(config.eval_metrics, "--eval-metrics")
+  held_out = None
+  if config.eval_held_out is not None:
+    held_out = held_out_data(config, config.eval_held_out, dataset.shape, "--eval-held-out")
+  network = Named(pixels(dataset.shape))
+  if not all(measure.pixels for measure in measures.values()):
+    network = network_named(config.eval_features, "--eval-features")
+  reference = Reference(
+    config,
+    dataset,
+    network.features,
+    config.eval_samples,
+    network.classes,
+    held_out=held_out,
+    held_out_split=config.eval_held_out or "",
+    prefix="--eval-",
+  )
+  return Evaluator(system, reference, measures)
 
 
 def _describe(

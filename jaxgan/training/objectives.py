@@ -48,11 +48,14 @@ _PENALTIES = 12
 
 
 class Objectives(NamedTuple):
-  """What `make_train_step` takes: the objectives of both players, and the pass that they share."""
+  """What `make_train_step` takes: the objectives of both players, and the pass that they share.
+
+  Where each draws fakes of its own there is none.
+  """
 
   discriminator: Objective
   generator: Objective
-  forward: Forward
+  forward: Forward | None
 
 
 class Conditions(NamedTuple):
@@ -133,6 +136,7 @@ def adversarial(
   augment: Callable[..., Array] | None = None,
   adaptive_augment: Callable[[Game], Callable[..., Array]] | None = None,
   remember: Remember | None = None,
+  g_multiple: int | None = None,
   score: Callable[[Array], Array] = jax.nn.sigmoid,
   axis_name: str | None = None,
 ) -> Objectives:
@@ -168,6 +172,9 @@ def adversarial(
     remember: `remember(batch, game) -> entries` of `game.extra` after an update of D, with `batch`
       as penalties see it; equal on all devices. It keeps what a penalty or augmentation carries
       from step to step; `Game.new(..., extra=...)` or `training.system(..., extra=...)` starts it.
+    g_multiple: the generator's step draws fakes of its own, so many times as many as a batch has
+      (SNGAN and WGAN-GP take 2); its loss and terms then see the real pictures beside them. None
+      has it judge those of D's last update once more, which saves a pass.
     score: turns logits into the logged D(x) and D(G(z)).
     axis_name: the mapped axis over which the batch is split, if any.
 
@@ -178,9 +185,9 @@ def adversarial(
     part alone.
 
   Raises:
-    ValueError: both augmentations are given; or, while the step is traced: a penalty takes the
-      critic's gradient in its input or estimates it, but the discriminator keeps batch statistics,
-      so that its examples mix.
+    ValueError: both augmentations are given, or `g_multiple` is below 1; or, while the step is
+      traced: a penalty takes the critic's gradient in its input or estimates it, but the
+      discriminator keeps batch statistics, so that its examples mix.
 
   WGAN-GP, with the paper's weight of 10:
 
@@ -229,6 +236,8 @@ def adversarial(
   """
   if augment is not None and adaptive_augment is not None:
     raise ValueError("augment and adaptive_augment are both given: compose them in the latter")
+  if g_multiple is not None and g_multiple < 1:
+    raise ValueError(f"g_multiple={g_multiple} must be at least 1, or None for D's own fakes")
 
   def seen(images: Array, key: Key, use: int, game: Game) -> Array:
     chosen = augment if adaptive_augment is None else adaptive_augment(game)
@@ -248,9 +257,10 @@ def adversarial(
     return apply(player, params, *inputs, key=key, writes=writes)
 
   def paint(
-    params: PyTree, game: Game, batch: Batch, key: Key, writes: bool
+    params: PyTree, game: Game, batch: Batch, key: Key, writes: bool, multiple: int = 1
   ) -> tuple[Batch, PyTree]:
-    z = latents(jax.random.fold_in(key, _LATENTS), batch["image"].shape[0], axis_name=axis_name)
+    n = multiple * batch["image"].shape[0]
+    z = latents(jax.random.fold_in(key, _LATENTS), n, axis_name=axis_name)
     dropout = jax.random.fold_in(key, _DROPOUT_G + 2)
     fake, written = apply(game.generator, params, z, key=dropout, writes=writes)
     return {"fake": fake, "latents": z}, written
@@ -329,7 +339,7 @@ def adversarial(
     written: Mapping[str, PyTree] = {}
     game = game.replace(generator=game.generator.replace(params=params))
     if "fake" not in batch:
-      entries, (written, *_) = forward(params, game, batch, key)
+      entries, written = paint(params, game, batch, key, writes=True, multiple=g_multiple or 1)
       batch = {**batch, **entries}
     # Compilation removes the pass over real pictures where nothing reads it.
     uses = (_AUGMENT_G_REAL, _AUGMENT_G_FAKE, _DROPOUT_G)
@@ -340,7 +350,7 @@ def adversarial(
     value = value + sum(terms.values()) + sum(term(params) for term in g_regularizers)
     return value, Aux(written, {**metrics, **terms})
 
-  return Objectives(d_objective, g_objective, forward)
+  return Objectives(d_objective, g_objective, forward if g_multiple is None else None)
 
 
 @contextlib.contextmanager

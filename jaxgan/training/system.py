@@ -29,6 +29,8 @@ class System(NamedTuple):
     probabilities: D's logits are log odds, so that the logged D(x) lies in [0, 1].
     report: figures of the system's own, of a whole game and so too costly for every line of the
       log; None for none.
+    batch_multiple: what divides the batch of a device: its pieces by the pictures of a pack.
+    check: reads what data the system wants of its own, or raises; called before training only.
   """
 
   init: Callable[[Key], Game]
@@ -38,6 +40,8 @@ class System(NamedTuple):
   d_steps: int | Callable[[int], int]
   probabilities: bool = True
   report: Callable[[Game], Mapping[str, float]] | None = None
+  batch_multiple: int = 1
+  check: Callable[[], None] | None = None
 
 
 def system(
@@ -128,7 +132,8 @@ def system(
     accumulate=accumulate,
     axis_name=AXIS,
   )
-  return System(init, step, latents, generate, d_steps, probabilities, report)
+  packing = getattr(discriminator, "packing", 1)  # of jaxgan.layers.Packed
+  return System(init, step, latents, generate, d_steps, probabilities, report, accumulate * packing)
 
 
 def _projection(constraint: Callable[[PyTree], PyTree]) -> optax.GradientTransformation:

@@ -1,11 +1,21 @@
-"""The systems of 2014 to 2017 on one device and on eight: dropout, reference batches, codes."""
+"""Whole systems on one device and on eight: dropout, reference batches, codes, spectral norms."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments import acgan, began, ebgan, gan, improved_gan, wgan
+from experiments import (
+  acgan,
+  began,
+  biggan,
+  ebgan,
+  gan,
+  improved_gan,
+  sagan,
+  sngan_projection,
+  wgan,
+)
 from jaxgan import training
 from jaxgan.types import ImageSpec
 
@@ -18,6 +28,12 @@ SYSTEMS = {
   "began": (began, {}),
   "ebgan": (ebgan, {}),
   "wgan": (wgan, {}),
+  "sngan_projection": (sngan_projection, dict(n_dis=1)),
+  "sagan": (sagan, dict(attention=8)),
+  "biggan": (
+    biggan,
+    dict(n_dis=1, shared=4, hierarchical=True, latent_dim=12, orthogonal_weight=1e-4),
+  ),
 }
 
 
@@ -48,7 +64,8 @@ def test_eight_devices_play_the_game_of_one_in_float64(name, x64):
     step = training.data_parallel(system.step, mesh)
     for _ in range(3):
       game, metrics = step(game, jax.device_put(batch, training.batch_sharding(mesh)))
-    ends.append(jax.device_get((game.discriminator.params, game.generator.params, metrics)))
+    players = [(p.params, p.collections) for p in (game.discriminator, game.generator)]
+    ends.append(jax.device_get((players, metrics)))
   for a, b in zip(*map(jax.tree.leaves, ends), strict=True):
     # Gradient norms are logged in float32, and differ by its rounding.
     tolerance = 1e-6 if a.dtype == np.float32 else 1e-8

@@ -9,7 +9,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments import dcgan, labelled_pictures, representation
+from experiments import (
+  dcgan,
+  labelled_pictures,
+  pacgan,
+  representation,
+  sagan,
+  sngan_projection,
+)
 from jaxgan import metrics, run, sampling
 from jaxgan.run.state import Restored
 from jaxgan.types import ImageSpec
@@ -183,9 +190,19 @@ def test_runs_without_what_is_needed_are_refused(command, restored):
     return restored._replace(game=restored.game.replace(discriminator=player))
 
   conditional = discriminated(lambda variables, x, condition, *, train: x)
-  assert "not called with pictures alone" in refused(lambda: command(conditional))
+  assert "does not take one picture alone" in refused(lambda: command(conditional))
   dense = discriminated(lambda variables, x, *, train: x.sum((1, 2, 3)))
   assert "no convolutions" in refused(lambda: command(dense))
+
+
+@pytest.mark.parametrize("module", [sngan_projection, sagan, pacgan], ids=lambda m: m.__name__)
+def test_discriminators_of_classes_and_packs_are_refused(module):
+  system = module.build(module.Config(workdir="", width=8), ImageSpec((32, 32, 1), ("a", "b")))
+  player = jax.eval_shape(system.init, jax.random.key(0)).discriminator
+  message = refused(
+    lambda: representation.chosen(player.apply_fn, player.variables, (32, 32, 1), None)
+  )
+  assert "does not take one picture alone" in message
 
 
 def test_a_missing_run_is_said_in_a_line(tmp_path):

@@ -83,7 +83,8 @@ def test_it_runs_resumes_and_samples(name, tmp_path):
   ("module", "flags", "said"),
   [
     (biggan, ["--deep"], "--shared=128"),
-    (biggan, ["--accumulate=3"], "--accumulate=3 must divide"),
+    (biggan, ["--accumulate=3"], "--batch-size=16 must be divisible by 24"),
+    (biggan, ["--accumulate=0"], "--accumulate=0 must be at least 1"),
     (sngan_projection, ["--network=cnn"], "--network=cnn"),
     (sagan, ["--attention=64"], "64"),
   ],

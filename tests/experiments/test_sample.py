@@ -11,7 +11,9 @@ from PIL import Image
 from experiments import dcgan, sample
 from experiments.restored import Source
 from jaxgan import data, latents, run, sampling
+from jaxgan.metrics import features
 from jaxgan.run.checkpoints import Checkpoints
+from jaxgan.run.networks import smooth
 from jaxgan.types import ImageSpec
 
 SIDE = 8 + 2  # of a picture in a grid, with its gap
@@ -264,9 +266,64 @@ def test_neighbours_are_the_nearest_pictures_of_the_set(command, restored, monke
   assert "--k=41" in refused(command, "neighbours", "--k=41")
 
 
+@pytest.fixture
+def classifier(tmp_path):
+  """A classifier's file; its weights are as they fell."""
+  names = tuple("0123456789")
+  description = features.classifier.Description("digits", (8, 8, 1), names, 0.1, {"width": 2})
+  params = description.module().init(jax.random.key(0), jnp.zeros([1, 8, 8, 1]))["params"]
+  features.classifier.save(tmp_path / "c.npz", description, params)
+  return tmp_path / "c.npz"
+
+
+def test_neighbours_are_the_nearest_by_the_features(
+  command, restored, classifier, monkeypatch, tmp_path
+):
+  monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+  monkeypatch.setattr(sample, "_CHUNK", 17)
+  made, printed = command("neighbours", "--num=3", "--k=4", f"--features={classifier}")
+  network = features.classifier.features_of(*features.classifier.load(classifier))
+  dataset = run.load_data(restored.config)
+  real = np.stack([dataset[i]["image"] for i in range(40)])
+  a, b = (np.asarray(network.apply(x).features) for x in (made["images"][::5], real))
+  apart = np.linalg.norm(a[:, None] - b[None], axis=-1)
+  np.testing.assert_array_equal(made["indices"], np.argsort(apart, 1)[:, :4])
+  np.testing.assert_allclose(made["distances"], np.sort(apart, 1)[:, :4], rtol=1e-3)
+  assert printed.startswith("distance to the nearest by classifier(digits 8): ")
+  pixels, _ = command("neighbours", "--num=3", "--k=4")
+  assert (pixels["indices"] != made["indices"]).any()
+
+
+def test_pictures_are_found_by_their_features(command, restored, classifier, tmp_path):
+  z = restored.system.latents(jax.random.key(7), 1)
+  sampling.save_png(tmp_path / "in" / "0.png", pictures(restored, z)[0])
+  flags = [f"--images={tmp_path / 'in'}", "--steps=10", "--restarts=2", f"--features={classifier}"]
+  made, _ = command("invert", *flags)
+  network = features.classifier.features_of(*features.classifier.load(classifier))
+  look = smooth(network, "--features")
+  generate = jax.jit(restored.system.generate)
+  images = generate(restored.game.generator.evaluated(), jnp.asarray(made["latents"]))
+  apart = look(images) - look(jnp.asarray(made["targets"], jnp.float32) / 127.5 - 1.0)
+  np.testing.assert_allclose(made["losses"][0, -1], (apart**2).mean(), rtol=1e-2)
+  assert made["losses"][0, -1] < 0.8 * made["losses"][0, 0]
+  # what is not quantised has the features of what is, up to its rounding
+  quantised = network.apply(sampling.to_uint8(np.asarray(images))).features
+  np.testing.assert_allclose(look(images), quantised, atol=0.05)
+
+
+def test_features_without_derivatives_invert_nothing(command, monkeypatch):
+  plain = features.of_function("numpy", lambda x: x, dimension=1, compiled=False)
+  monkeypatch.setattr(sample, "features_named", lambda *_: plain)
+  error = refused(command, "invert", "--images=x", "--features=lite0")
+  assert "--features=lite0: the features of numpy are no JAX function" in error
+
+
 @pytest.mark.parametrize(
   ("argv", "message"),
   [
+    (["invert", "--images=x", "--features=vgg"], "--features=vgg must be lite0, inception or a"),
+    (["invert", "--images=x", "--features=lite0", "--scales=2"], "--scales=2 is of pixels"),
+    (["neighbours", "--features=nowhere.npz"], "--features=nowhere.npz: cannot read the cl"),
     (["fly"], "fly must be one of walk, arithmetic, sweep"),
     (["walk", "--steps=1"], "--steps=1"),
     (["walk", "--batch-size=0"], "--batch-size=0 must be positive"),

@@ -20,10 +20,12 @@ def test_discrimination_against_torch(n, kernels, dimensions):
   torch = pytest.importorskip("torch")
   x, direction = normal(n, 4), normal(n, 4 + kernels, seed=1)
   kernel = 0.3 * normal(4, kernels, dimensions, seed=2)
+  log_scale = 0.1 * normal(kernels, dimensions, seed=3)
+  bias = normal(kernels, seed=4)
   layer = MinibatchDiscrimination(kernels, dimensions)
 
   def loss(kernel, x):
-    y = layer.apply({"params": {"kernel": kernel}}, x)
+    y = layer.apply({"params": {"kernel": kernel, "log_scale": log_scale, "bias": bias}}, x)
     return (jnp.sin(y) * direction).sum(), y
 
   def penalty(kernel, x):
@@ -33,10 +35,11 @@ def test_discrimination_against_torch(n, kernels, dimensions):
   second = jax.jit(jax.grad(penalty, (0, 1)))(kernel, x)
 
   t, z = torch.tensor(kernel, requires_grad=True), torch.tensor(x, requires_grad=True)
-  rows = (z @ t.reshape(4, -1)).reshape(n, kernels, dimensions)
+  scaled = t * torch.tensor(log_scale).exp() / t.square().sum(0).sqrt()
+  rows = (z @ scaled.reshape(4, -1)).reshape(n, kernels, dimensions)
   distances = (rows[:, None] - rows[None]).abs().sum(-1)
   distances = distances + 1e6 * torch.eye(n)[:, :, None]  # as the authors leave out j = i
-  expected = torch.cat([z, torch.exp(-distances).sum(1)], 1)
+  expected = torch.cat([z, torch.exp(-distances).sum(1) + torch.tensor(bias)], 1)
   value = (torch.sin(expected) * torch.tensor(direction)).sum()
   slopes = torch.autograd.grad(value, (t, z), create_graph=True)
   curves = torch.autograd.grad((slopes[1] ** 2).sum(), (t, z))
@@ -46,13 +49,13 @@ def test_discrimination_against_torch(n, kernels, dimensions):
 
 
 def test_identical_examples():
-  """Each is as close to the others as can be; one without others is close to none."""
+  """Each is as close to the others as can be; one without others is close to none. Bias: -1."""
   layer = MinibatchDiscrimination(2, 3)
   x = jnp.ones([6, 4])
   variables = jax.jit(layer.init)(jax.random.key(0), x[:1])
   apply = jax.jit(layer.apply)
-  np.testing.assert_array_equal(apply(variables, x)[:, 4:], np.full([6, 2], 5.0))
-  np.testing.assert_array_equal(apply(variables, x[:1])[:, 4:], np.zeros([1, 2]))
+  np.testing.assert_array_equal(apply(variables, x)[:, 4:], np.full([6, 2], 4.0))
+  np.testing.assert_array_equal(apply(variables, x[:1])[:, 4:], np.full([1, 2], -1.0))
   gradient = jax.grad(lambda x: apply(variables, x)[:, 4:].sum())(x)
   np.testing.assert_array_equal(gradient, np.zeros([6, 4]))
 
@@ -63,12 +66,16 @@ def test_discrimination_on_eight_devices(kernels, check_vma):
   x = jnp.asarray(normal(24, 4))
   parameters = {
     "before": jnp.asarray(normal(4, 4, seed=1)),
-    "kernel": jnp.asarray(0.1 * normal(4, kernels, 5, seed=2)),
+    "layer": {
+      "kernel": jnp.asarray(0.1 * normal(4, kernels, 5, seed=2)),
+      "log_scale": jnp.asarray(0.1 * normal(kernels, 5, seed=3)),
+      "bias": jnp.asarray(normal(kernels, seed=4)),
+    },
   }
 
   def f(parameters, x, axis_name=None):
     layer = MinibatchDiscrimination(kernels, 5, axis_name=axis_name)
-    y = layer.apply({"params": {"kernel": parameters["kernel"]}}, x @ parameters["before"])
+    y = layer.apply({"params": parameters["layer"]}, x @ parameters["before"])
     return (jnp.sin(y) ** 2).sum(1)
 
   mapped = functools.partial(f, axis_name="data")
@@ -80,14 +87,24 @@ def test_discrimination_on_eight_devices(kernels, check_vma):
   jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-11), gradient, slopes)
 
 
+@pytest.mark.parametrize("features", [10, 2000])
+def test_closeness_starts_between_its_ends(features):
+  """Whatever their number, features of variance 1 make rows that differ but are not alone."""
+  layer = MinibatchDiscrimination(50, 5)
+  x = jnp.asarray(normal(20, features), jnp.float32)
+  closeness = 1 + jax.jit(layer.init_with_output)(jax.random.key(0), x)[0][:, features:]
+  assert 0.01 < closeness.mean() / 19 < 0.2
+
+
 @pytest.mark.usefixtures("x64")
 def test_discrimination_under_vmap():
-  layer = MinibatchDiscrimination(3, 2, axis_name="shards")
+  options = {"param_dtype": "float64"}
+  layer = MinibatchDiscrimination(3, 2, axis_name="shards", **options)
   x = jnp.asarray(normal(4, 3, 5))
   variables = jax.jit(layer.init)(jax.random.key(0), x[0])  # which knows no axis
   apply = functools.partial(layer.apply, variables)
   mapped = jax.jit(jax.vmap(apply, axis_name="shards"))(x)
-  whole = MinibatchDiscrimination(3, 2).apply(variables, x.reshape(12, 5))
+  whole = MinibatchDiscrimination(3, 2, **options).apply(variables, x.reshape(12, 5))
   np.testing.assert_allclose(mapped.reshape(12, 8), whole, atol=1e-12)
 
 

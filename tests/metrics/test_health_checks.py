@@ -211,3 +211,14 @@ def test_what_cannot_be_a_log_is_refused():
   for options in ({"classes": 1}, {"warmup": -1}, {"checks": health.CHECKS[:1] * 2}):
     with pytest.raises(ValueError, match=next(iter(options))):
       health.Monitor(**options)
+
+
+def test_a_loss_that_is_not_of_the_outputs_is_not_judged_by_them():
+  """With feature matching loss_G is 0 by construction; a saturated loss is small, and not 0."""
+  for fooled in (0.002, 0.998):
+    outputs = {"D_G_z2": curve(*[fooled] * 12)}
+    assert not names({"loss_G": curve(*[0.0] * 12), **outputs})
+    assert names({"loss_G": curve(*[-0.002] * 12), **outputs}) == [("generator_loss_zero", 500)]
+  # where both fall below the least float there is nothing to tell them apart by
+  both = {"loss_G": curve(*[0.0] * 12), "D_G_z2": curve(*[0.0] * 12)}
+  assert names(both) == [("generator_loss_zero", 500)]

@@ -176,6 +176,8 @@ PUBLISHED = {
     + conv(4, 128, 256, False)
     + 2 * 256
     + 256 * 100 * 5
+    + 100 * 5  # norms of the columns
+    + 100
     + dense(256 + 100, 1),
   ),
   "improved MNIST G": (
@@ -189,9 +191,10 @@ PUBLISHED = {
     [DIGITS],
     improved.DenseOutputs((2, 10), (2, 250)),
     sum(
-      dense(a, b) + b
+      dense(a, b)
       for a, b in [(784, 1000), (1000, 500), (500, 250), (250, 250), (250, 250), (250, 10)]
-    ),
+    )
+    + 10,  # the last layer's norms alone are learned
   ),
 }
 

@@ -452,7 +452,9 @@ def test_half_precision_within_and_float32_outside(network, inputs):
 
   def note(next_function, args, kwargs, context):
     y = next_function(*args, **kwargs)
-    if isinstance(context.module, layers.SNConv) and context.method_name == "__call__":
+    if (
+      isinstance(context.module, (layers.Conv, layers.SNConv)) and context.method_name == "__call__"
+    ):
       dtypes.add(y.dtype)
     return y
 
@@ -463,7 +465,7 @@ def test_half_precision_within_and_float32_outside(network, inputs):
   y, variables = jax.eval_shape(run, *inputs)
   assert y.dtype == jnp.float32
   assert {leaf.dtype for leaf in jax.tree.leaves(variables)} == {jnp.dtype("float32")}
-  assert dtypes <= {jnp.dtype("bfloat16")}
+  assert dtypes == {jnp.dtype("bfloat16")}
 
 
 def test_weights_start_as_published():

@@ -118,14 +118,15 @@ def test_features_of_real_pictures_are_kept(workdir, classifier, monkeypatch, tm
   extract = features.extract_all
 
   def counted(network, images, **more):
-    calls.append(isinstance(images, np.ndarray))
+    calls.append(network)
     return extract(network, images, **more)
 
   monkeypatch.setattr(features, "extract_all", counted)
   first = evaluate.main(options(workdir, classifier, metrics="kid"))
+  assert len(calls) == 2  # of real pictures and of samples
   second = evaluate.main(options(workdir, classifier, metrics="kid"))
   assert first == second
-  assert calls.count(True) == 1
+  assert len(calls) == 3
   (path,) = (tmp_path / "jaxgan" / "features").iterdir()
   path.write_bytes(b"damaged")
   assert evaluate.main(options(workdir, classifier, metrics="kid")) == first
@@ -134,7 +135,10 @@ def test_features_of_real_pictures_are_kept(workdir, classifier, monkeypatch, tm
 @pytest.mark.parametrize(
   ("change", "message"),
   [
-    (dict(metrics="kid,fdd"), "--metrics=kid,fdd must be a list like kid,fd of kid, fd, pr"),
+    (
+      dict(metrics="kid,fdd"),
+      "--metrics=kid,fdd must be a list like kid,fd of kid, fd, fd_inf, pr",
+    ),
     (dict(metrics=""), "--metrics= must be a list"),
     (dict(features="vgg"), "--features=vgg must be lite0, inception or a classifier"),
     (dict(features="nowhere.npz"), "--features=nowhere.npz: cannot read the classifier"),

@@ -82,6 +82,38 @@ def test_loss_penalties_and_regularizers_add_up():
   np.testing.assert_allclose(loss, 9.0 - fake.mean(), rtol=1e-5)
 
 
+def test_a_generator_may_draw_fakes_of_its_own():
+  """Twice as many, from its own key, which D of the same step has not seen."""
+  seen = {}
+
+  def loss_of(kind):
+    def loss(real, fake):
+      jax.debug.callback(lambda fake: seen.update({kind: np.asarray(fake)}), fake)
+      return losses.wasserstein().discriminator(real, fake) if kind == "D" else -fake
+
+    return loss
+
+  loss = losses.wasserstein()._replace(discriminator=loss_of("D"), generator=loss_of("G"))
+  z = latents.normal(3)
+  parts = objectives.adversarial(loss, z, g_multiple=2, score=lambda x: x)
+  game = start()
+  step = training.make_train_step(*parts[:2], forward=parts.forward)
+  jax.block_until_ready(step(game, jax.tree.map(lambda x: x[None], BATCH)))
+  jax.effects_barrier()
+  key = jax.random.fold_in(game.key, 0)
+  w = np.asarray(game.discriminator.params["w"])[:, 0]
+  own = z(jax.random.fold_in(jax.random.fold_in(key, 0), 0), 16)
+  np.testing.assert_allclose(seen["D"], np.asarray(own + 1.0) @ w, rtol=1e-5, atol=1e-6)
+  fresh = np.asarray(z(jax.random.fold_in(jax.random.fold_in(key, 1), 0), 32) + 1.0)
+  # D has moved by then; its first 16 fakes are others too.
+  moved = np.linalg.lstsq(fresh, seen["G"], rcond=None)
+  assert seen["G"].shape == (32,)
+  assert moved[1].sum() < 1e-8
+  assert not np.allclose(fresh[:16], own + 1.0)
+  with pytest.raises(ValueError, match="g_multiple=0 must be at least 1"):
+    objectives.adversarial(loss, z, g_multiple=0)
+
+
 def test_given_fakes_are_used_as_they_are():
   parts = objectives.adversarial(losses.wasserstein(), latents.normal(3))
   game = start()

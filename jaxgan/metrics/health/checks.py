@@ -112,6 +112,10 @@ def generator_loss_zero(curves: Curves, setting: Setting) -> Finding | None:
   fooled = _last(curves, "D_G_z2", setting) or _last(curves, "D_G_z1", setting)
   if not (loss and fooled and max(map(abs, loss)) <= _ZERO_LOSS):
     return None
+  # -log(1 - p) is at least p, and -log p at least 1 - p: a loss of no size at all is none of D's
+  # outputs, and G learns from something else, as with feature matching.
+  if not any(loss) and any(0.0 < p < 1.0 for p in fooled):
+    return None
   evidence = f"loss_G stayed within {max(map(abs, loss)):.2g} of 0 through {len(loss)} lines"
   if max(fooled) <= 1 - _CERTAIN:
     return Finding(
