@@ -5,10 +5,12 @@ import json
 import pathlib
 import sys
 from collections.abc import Mapping
-from typing import Literal
+from typing import Any, Literal
 
+import jax
 import tyro
 
+from experiments.restored import variables_of
 from jaxgan import run
 from jaxgan._files import replacing
 from jaxgan.metrics import Score
@@ -38,6 +40,11 @@ class Options:
   """Which checkpoint: latest, best or a step."""
   ema: bool = True
   """Sample from the moving average of the generator."""
+  standing: int = 0
+  """Estimate batch statistics anew from so many batches of 256 samples, with the weights that are
+  sampled (Brock et al. 2018); 0 takes those that `--statistics` names."""
+  statistics: Literal["averaged", "raw"] = "averaged"
+  """Batch statistics beside averaged weights: averaged like them, or the last ones of training."""
   split: str | None = None
   """Compare with another split of the data set, such as test."""
   held_out: str | None = None
@@ -50,6 +57,8 @@ class Options:
 
 def main(options: Options) -> list[Score]:
   """Restores the run, scores it, prints and writes."""
+  if options.standing < 0:
+    raise run.RunError(f"--standing={options.standing} must be 0 or more")
   if options.num < 1 or options.seed < 0:
     raise run.RunError(f"--num={options.num} must be positive, --seed={options.seed} 0 or more")
   measures = evaluation.measures_named(options.metrics, "--metrics")
@@ -57,7 +66,7 @@ def main(options: Options) -> list[Score]:
   evaluator = evaluation.Evaluator(
     restored.system, _reference(options, restored, measures), measures, seed=options.seed
   )
-  scores = evaluator(restored.game, average=options.ema)
+  scores = evaluator(restored.game, average=options.ema, **_variables(options, restored))
   step, workdir = int(restored.game.step), pathlib.Path(options.workdir)
   print(table(scores, step))
   name = f"evaluation_{step:06d}.json"
@@ -70,6 +79,23 @@ def main(options: Options) -> list[Score]:
     written.append("scores.png")
   print(f"written to {workdir}: {', '.join(written)}", file=sys.stderr)
   return scores
+
+
+def _variables(options: Options, restored: Restored) -> dict[str, Any]:
+  """What is sampled from, where its batch statistics are not those of its weights."""
+  if options.standing:
+    variables = variables_of(
+      restored,
+      jax.jit(restored.system.latents, static_argnums=1),
+      ema=options.ema,
+      standing=options.standing,
+      seed=options.seed,
+    )
+    return {"variables": variables, "statistics": f"standing of {options.standing} batches"}
+  if options.statistics == "averaged" or not options.ema:
+    return {}
+  player = restored.game.generator
+  return {"variables": {**player.evaluated(), **player.collections}, "statistics": "raw"}
 
 
 def _reference(

@@ -73,17 +73,9 @@ class Generator(NamedTuple):
   def of(cls, options: Source, restored: Restored) -> "Generator":
     """The generator of a run that has been read, under other options than those of the reading."""
     sampler = _sampler(options, restored)
-    variables = restored.game.generator.evaluated(average=options.ema)
-    if options.standing:
-      key = jax.random.fold_in(jax.random.key(options.seed), 2**31 - 1)
-      variables = sampling.standing_statistics(
-        functools.partial(restored.game.generator.apply_fn, rngs={"dropout": key}),
-        variables,
-        lambda key: sampler(key, _STANDING),
-        key,
-        batches=options.standing,
-        axis_name=training.AXIS,
-      )
+    variables = variables_of(
+      restored, sampler, ema=options.ema, standing=options.standing, seed=options.seed
+    )
     jitted = jax.jit(restored.system.generate)
     return cls(options, restored, lambda z: jitted(variables, z), sampler, variables)
 
@@ -155,6 +147,24 @@ class Generator(NamedTuple):
     """Tells what was done, of which step, where to."""
     step = int(self.restored.game.step)
     print(f"{what} of step {step} in {self.options.out}", file=sys.stderr)
+
+
+def variables_of(
+  restored: Restored, sampler: Callable[..., Array], *, ema: bool, standing: int, seed: int
+) -> PyTree:
+  """The generator's variables, with statistics estimated anew from so many batches of samples."""
+  variables = restored.game.generator.evaluated(average=ema)
+  if not standing:
+    return variables
+  key = jax.random.fold_in(jax.random.key(seed), 2**31 - 1)
+  return sampling.standing_statistics(
+    functools.partial(restored.game.generator.apply_fn, rngs={"dropout": key}),
+    variables,
+    lambda key: sampler(key, _STANDING),
+    key,
+    batches=standing,
+    axis_name=training.AXIS,
+  )
 
 
 def write(out: str, images: np.ndarray, columns: int | None, **arrays: Any) -> None:

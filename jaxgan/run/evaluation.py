@@ -14,6 +14,7 @@ from jaxgan.run.evidence import PICTURES, Evidence, Reference
 from jaxgan.run.measures import MEASURES, Measure, check, measures_named
 from jaxgan.run.networks import features_named, pixels
 from jaxgan.training import Game, System
+from jaxgan.types import PyTree
 
 __all__ = [
   "MEASURES",
@@ -50,14 +51,24 @@ class Evaluator:
     self._latents = system.latents
     self._reference, self._measures, self._seed = reference, dict(measures), seed
 
-  def __call__(self, game: Game, *, average: bool = True) -> list[Score]:
+  def __call__(
+    self,
+    game: Game,
+    *,
+    average: bool = True,
+    variables: PyTree | None = None,
+    statistics: str | None = None,
+  ) -> list[Score]:
     """The scores of a game's generator, in the order of the measures.
 
     Args:
       game: the state.
       average: sample from the moving average of the weights where there is one.
+      variables: what is sampled from instead, if it has other batch statistics than those weights.
+      statistics: where they are from, for the protocol.
     """
-    variables = game.generator.evaluated(average=average)
+    if variables is None:
+      variables = game.generator.evaluated(average=average)
     evidence = Evidence(
       self._reference, lambda z: self._generate(variables, z), self._latents, self._seed
     )
@@ -65,7 +76,7 @@ class Evaluator:
       evidence.pictures  # noqa: B018  # first, so that features are of these and none is drawn twice
     ema = average and game.generator.average is not None
     return [
-      Score(name, value, error, self._protocol(measure, ema))
+      Score(name, value, error, self._protocol(measure, ema, statistics))
       for measure in self._measures.values()
       for name, value, error in measure.score(evidence)
     ]
@@ -74,7 +85,7 @@ class Evaluator:
     """What the best checkpoint has least of: the first score, turned round if more is better."""
     return next(iter(self._measures.values())).sign * scores[0].value
 
-  def _protocol(self, measure: Measure, ema: bool) -> Protocol:
+  def _protocol(self, measure: Measure, ema: bool, statistics: str | None) -> Protocol:
     reference = self._reference
     config, dataset, network = reference.config, reference.dataset, reference.network
     real, fake = reference.count, reference.num
@@ -91,7 +102,10 @@ class Evaluator:
       resolution=config.resolution,
       seed=self._seed,
       ema=ema,
-      settings=dict(measure.settings(reference)),
+      settings={
+        **measure.settings(reference),
+        **({} if statistics is None else {"statistics": statistics}),
+      },
     )
 
 

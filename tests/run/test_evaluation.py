@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from experiments import dcgan, evaluate
-from jaxgan import metrics, run
+from jaxgan import metrics, run, sampling, training
 from jaxgan.metrics import features
 from jaxgan.run import evaluation
 from jaxgan.run.checkpoints import Checkpoints
@@ -97,19 +97,38 @@ def test_the_command_gives_the_score_of_training(workdir, classifier, capsys):
   assert (workdir / "scores.png").stat().st_size > 1000
 
 
-def test_the_score_is_that_of_the_samples(workdir, classifier):
+@pytest.mark.parametrize("statistics", ["averaged", "raw", "standing"])
+def test_the_score_is_that_of_the_samples(workdir, classifier, statistics):
   """Against samples and features made here, without the evaluator."""
   restored = run.restore(str(workdir))
+  variables = dict(restored.game.generator.evaluated())
+  chosen_by = {"statistics": "averaged"}
+  if statistics == "raw":
+    chosen_by = {"statistics": "raw"}
+    variables["batch_stats"] = restored.game.generator.collections["batch_stats"]
+  if statistics == "standing":
+    chosen_by = {"standing": 2}
+    key = jax.random.fold_in(jax.random.key(3), 2**31 - 1)
+    variables = sampling.standing_statistics(
+      restored.game.generator.apply_fn,
+      variables,
+      lambda key: restored.system.latents(key, 256),
+      key,
+      batches=2,
+      axis_name=training.AXIS,
+    )
   dataset = run.load_data(restored.config)
   network = features.classifier.features_of(*features.classifier.load(classifier))
   z = restored.system.latents(jax.random.fold_in(jax.random.key(3), 0), 256)[:40]
-  fake = restored.system.generate(restored.game.generator.evaluated(), z)
+  fake = restored.system.generate(variables, z)
   chosen = np.sort(np.random.default_rng(0).permutation(len(dataset))[:40])
   real = np.stack([dataset[int(i)]["image"] for i in chosen])
   quantised = np.asarray(features.preprocessing.to_uint8(fake))
   a, b = (np.asarray(network.apply(jnp.asarray(x)).features) for x in (real, quantised))
-  score = evaluate.main(options(workdir, classifier, metrics="fd", seed=3))[0]
+  score = evaluate.main(options(workdir, classifier, metrics="fd", seed=3, **chosen_by))[0]
   np.testing.assert_allclose(score.value, metrics.frechet_distance(a, b), rtol=1e-3)
+  told = dict(score.protocol.settings).get("statistics", "averaged")
+  assert told.startswith(statistics)
 
 
 def test_features_of_real_pictures_are_kept(workdir, classifier, monkeypatch, tmp_path):
@@ -142,6 +161,7 @@ def test_features_of_real_pictures_are_kept(workdir, classifier, monkeypatch, tm
     (dict(metrics=""), "--metrics= must be a list"),
     (dict(features="vgg"), "--features=vgg must be lite0, inception or a classifier"),
     (dict(features="nowhere.npz"), "--features=nowhere.npz: cannot read the classifier"),
+    (dict(standing=-1), "--standing=-1 must be 0 or more"),
     (dict(num=0), "--num=0 must be positive"),
     (dict(num=3), "the metric 'kid' needs 4 pictures"),
   ],
