@@ -1,10 +1,16 @@
-"""Checkpoints of a game: asynchronous, the latest two and the best are kept."""
+"""Checkpoints of a game: asynchronous, the latest two and the best are kept.
+
+Each carries a checksum of its leaves, since the format itself does not notice every flipped bit.
+"""
 
 import os
 import pathlib
+import sys
+import zlib
 from typing import Literal, cast
 
 import jax
+import numpy as np
 import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers as policies
 
@@ -16,6 +22,11 @@ __all__ = ["Checkpoints", "Which"]
 
 Which = int | Literal["latest", "best"]
 _SCORE = "score"
+_CHECKSUM = "crc32"
+
+
+class DamagedError(RunError):
+  """A checkpoint is not what was written."""
 
 
 class Checkpoints:
@@ -87,7 +98,45 @@ class Checkpoints:
     if step == self.latest:
       return
     metrics = None if score is None else {_SCORE: score}
-    self._manager.save(step, args=ocp.args.StandardSave(_storable(game)), metrics=metrics)
+    stored = _storable(game)
+    self._manager.save(
+      step,
+      args=ocp.args.StandardSave(stored),
+      metrics=metrics,
+      custom_metadata={_CHECKSUM: _checksum(stored)},
+    )
+
+  def restore_newest(self, like: Game) -> Game:
+    """Reads the newest checkpoint that is whole; damaged ones are said and put aside.
+
+    Args:
+      like: a game of the same structure, of arrays or `ShapeDtypeStruct` with shardings.
+
+    Raises:
+      RunError: none is whole, or the newest holds another structure.
+    """
+    damaged: list[int] = []
+    for step in reversed(self.steps):
+      try:
+        game = self.restore(like, step)
+      except DamagedError as error:
+        if step == self.steps[0]:
+          raise
+        print(f"{error}. Going on from an earlier one", file=sys.stderr)
+        damaged.append(step)
+        continue
+      for bad in damaged:
+        self._put_aside(bad)
+      return game
+    raise RunError(f"no checkpoint in {self._manager.directory}")
+
+  def _put_aside(self, step: int) -> None:
+    folder = pathlib.Path(self._manager.directory)
+    aside = folder.parent / "damaged"
+    aside.mkdir(exist_ok=True)
+    number = len(list(aside.iterdir()))
+    (folder / f"step_{step}").rename(aside / f"step_{step}_{number}")
+    self._manager.reload()
 
   def restore(self, like: Game, which: Which = "latest") -> Game:
     """Reads a checkpoint.
@@ -97,7 +146,8 @@ class Checkpoints:
       which: a step, `"latest"` or `"best"`.
 
     Raises:
-      RunError: there is no such checkpoint, it holds another structure or is damaged.
+      DamagedError: it is not what was written.
+      RunError: there is no such checkpoint, or it holds another structure.
     """
     step = {"latest": self.latest, "best": self.best}.get(cast(str, which), which)
     if step is None or step not in self.steps:
@@ -110,13 +160,15 @@ class Checkpoints:
       if saved == expected:
         args = ocp.args.StandardRestore(_storable(like))
         stored = self._manager.restore(cast(int, step), args=args)
+        written = (self._manager.metadata(cast(int, step)).custom_metadata or {}).get(_CHECKSUM)
+        if written is not None and written != _checksum(stored):
+          raise ValueError("its checksum is another")
         return stored.replace(key=jax.random.wrap_key_data(stored.key))
+      if not saved:
+        raise ValueError("it has no arrays")
     except (ValueError, KeyError, TypeError, OSError) as error:
       reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-      raise RunError(
-        f"checkpoint {step} in {folder} is damaged ({reason}): delete its folder to go on from an "
-        "earlier one"
-      ) from error
+      raise DamagedError(f"checkpoint {step} in {folder} is damaged ({reason})") from error
     name = next(n for n in sorted(saved.keys() | expected) if saved.get(n) != expected.get(n))
     raise RunError(
       f"checkpoint {step} in {folder} does not fit the networks of this config: {name} is "
@@ -131,6 +183,17 @@ def _shapes(tree: PyTree) -> dict[str, tuple[int, ...]]:
   return {
     jax.tree_util.keystr(path, simple=True, separator="."): tuple(x.shape) for path, x in leaves
   }
+
+
+def _checksum(stored: Game) -> str | None:
+  """Of all leaves; None where this process does not hold them whole."""
+  leaves = jax.tree.leaves(stored)
+  if not all(leaf.is_fully_addressable for leaf in leaves):
+    return None
+  total = 0
+  for leaf in leaves:
+    total = zlib.crc32(np.ascontiguousarray(leaf).tobytes(), total)
+  return f"{total:08x}"
 
 
 def _storable(game: Game) -> Game:

@@ -90,6 +90,9 @@ class Config:
   """Most gigabytes of decoded pictures to keep there; larger sets are streamed."""
   workers: int = 0
   """Processes that decode streamed pictures; 0 uses threads."""
+  on_nan: Literal["stop", "rollback"] = "stop"
+  """When a figure is not finite any more: stop, or go back to the last checkpoint and on with other
+  noise, three times at most."""
   compilation_cache: bool = True
   """Keep compiled programs in jaxgan/compiled in the user's cache folder, for a quick start."""
   override: bool = False
@@ -136,6 +139,7 @@ _FREE = frozenset(
     "cache_dir",
     "cache_limit",
     "workers",
+    "on_nan",
     "compilation_cache",
     "override",
   }

@@ -9,8 +9,8 @@ import numpy as np
 
 from jaxgan import data, metrics, sampling
 from jaxgan.run.conditioning import condition_of
-from jaxgan.run.config import Config, RunError
-from jaxgan.run.logs import Log, diverged
+from jaxgan.run.config import Config
+from jaxgan.run.logs import DivergedError, Log
 from jaxgan.training import Game, System
 from jaxgan.types import Array, Key
 
@@ -84,7 +84,7 @@ class Judge:
   def _finite(self, game: Game, latents: Array) -> Array:
     images = self._images(game, latents)
     if not np.isfinite(images).all():
-      raise RunError(diverged("the samples", int(game.step)))
+      raise DivergedError(f"the samples are not finite at step {int(game.step)}")
     return jnp.asarray(images)
 
   def _images(self, game: Game, latents: Array) -> np.ndarray:

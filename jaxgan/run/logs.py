@@ -23,7 +23,7 @@ from jaxgan.run.config import RunError
 from jaxgan.run.evaluation import append_scores
 from jaxgan.types import Metrics
 
-__all__ = ["Log", "Progress", "Window", "diverged"]
+__all__ = ["DivergedError", "Log", "Progress", "Window"]
 
 # The five figures that people watch, as the bar shows them.
 _SHOWN = ("loss_D", "loss_G", "D_x", "D_G_z1", "D_G_z2")
@@ -193,12 +193,21 @@ class Progress:
     self._bar.write(text, file=sys.stderr)
 
 
-def diverged(what: str, step: int) -> str:
-  """The message for figures that are not numbers."""
-  return (
-    f"{what} not finite by step {step}: the run diverged, and this step is not saved. The same "
-    "command goes on from the last checkpoint; add --override and a smaller --learning-rate"
-  )
+class DivergedError(RunError):
+  """Figures of a run are not numbers any more.
+
+  Args:
+    what: which, and when.
+    player: where they were seen first.
+  """
+
+  def __init__(self, what: str, player: str = "generator") -> None:
+    super().__init__(
+      f"{what}: the run diverged, and this is not saved. The same command goes on from the last "
+      "checkpoint; add --override and a smaller --learning-rate, or --on-nan=rollback, which tries "
+      "again with other noise"
+    )
+    self.what, self.player = what, player
 
 
 class Window:
@@ -207,7 +216,6 @@ class Window:
   def __init__(self, waited: Callable[[], float]) -> None:
     self._wait_seconds = waited
     self._pending: list[Metrics] = []
-    self._last: dict[str, float] = {}
     self.restart()
 
   def restart(self) -> None:
@@ -234,14 +242,13 @@ class Window:
   def means(self, step: int) -> dict[str, float]:
     """Mean of each metric since the last call, with speed and waiting time."""
     columns = collections.defaultdict(list)
+    self.check(step)
     for row in jax.device_get(self._pending):
       for name, value in row.items():
         columns[name].extend(np.ravel(value).tolist())
     seconds = max(time.perf_counter() - self._clock, 1e-9)
-    self._last = {name: math.fsum(values) / len(values) for name, values in columns.items()}
+    values = {name: math.fsum(column) / len(column) for name, column in columns.items()}
     self._pending = []
-    self.check(step)
-    values = {**self._last}
     if self._steps:
       values["steps_per_second"] = self._steps / seconds
       waited = self._wait_seconds() - self._waited
@@ -250,8 +257,23 @@ class Window:
     return values
 
   def check(self, step: int) -> None:
-    """Refuses to go on, or to save, after a figure that is not a number."""
-    rows = [self._last, *jax.device_get(self._pending)]
-    bad = sorted({name for row in rows for name, x in row.items() if not np.isfinite(x).all()})
-    if bad:
-      raise RunError(diverged(", ".join(bad), step))
+    """Refuses to go on, or to save, after a figure that is not a number.
+
+    Args:
+      step: completed steps.
+
+    Raises:
+      DivergedError: with the first step that has one, and the player that had it.
+    """
+    rows: list[dict[str, Any]] = []  # one a step
+    for call in jax.device_get(self._pending):
+      columns = {name: np.atleast_1d(x) for name, x in call.items()}
+      count = len(next(iter(columns.values()), ()))
+      rows += [{name: x[i] for name, x in columns.items()} for i in range(count)]
+    for ahead, row in zip(range(len(rows), 0, -1), rows, strict=True):
+      bad = sorted(name for name, x in row.items() if not np.isfinite(x))
+      if bad:
+        # D moves first, so that its figures are good where G began.
+        player = "discriminator" if {"loss_D", "grad_norm_D"} & set(bad) else "generator"
+        found = f"{', '.join(bad)} not finite at step {step - ahead + 1}"
+        raise DivergedError(f"{found}, first in the {player}'s update", player)

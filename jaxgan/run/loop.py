@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 import pathlib
-import platform
 import shlex
 import sys
 import time
@@ -11,12 +10,11 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import absl.logging
-import flax
 import jax
 
-import jaxgan
 from jaxgan import data, training
 from jaxgan.metrics.health import Monitor
+from jaxgan.run import description
 from jaxgan.run.calls import calls
 from jaxgan.run.checkpoints import Checkpoints
 from jaxgan.run.config import Config, Presets, Record, RunError, check_same_game, parse
@@ -24,12 +22,13 @@ from jaxgan.run.evaluation import Evaluator
 from jaxgan.run.evidence import Reference, held_out_data
 from jaxgan.run.interruption import Interruption
 from jaxgan.run.judge import Judge
-from jaxgan.run.logs import Log, Progress, Window
+from jaxgan.run.lock import locked
+from jaxgan.run.logs import DivergedError, Log, Progress, Window
 from jaxgan.run.measures import curves, measures_named
 from jaxgan.run.networks import Named, network_named, pixels
 from jaxgan.run.startup import keep_freed_memory, use_compilation_cache
 from jaxgan.run.state import load_data, start
-from jaxgan.training import Game, System
+from jaxgan.training import System
 from jaxgan.types import ImageSpec
 
 __all__ = ["Build", "command_line", "main", "train"]
@@ -72,7 +71,7 @@ def command_line() -> Iterator[None]:
 
 
 def train(build: Build, config: Config) -> int:
-  """Trains, from the newest checkpoint in the workdir if there is one.
+  """Trains, from the newest whole checkpoint in the workdir if there is one.
 
   Args:
     build: from config and shape of the pictures to the system.
@@ -82,9 +81,25 @@ def train(build: Build, config: Config) -> int:
     0 at the end of the run, 128 plus the signal's number if one stopped it.
 
   Raises:
-    RunError: the workdir holds another run, the batch does not divide, or a loss is not finite.
+    RunError: the workdir holds another run or is in use, the batch does not divide, or a loss is
+      not finite.
     DataError: the data set cannot be read.
   """
+  with locked(config.workdir):
+    for retry in range(_RETRIES + 1):
+      try:
+        return _train(build, config, retry)
+      except DivergedError as error:
+        if config.on_nan == "stop" or retry == _RETRIES:
+          raise
+        print(f"{error}\ngoing back, {retry + 1} of {_RETRIES}", file=sys.stderr)
+  raise AssertionError
+
+
+_RETRIES = 3  # from one checkpoint, after figures that are not finite
+
+
+def _train(build: Build, config: Config, retry: int) -> int:
   experiment = _experiment(build)
   previous = Record.load(config.workdir)
   if previous is not None:
@@ -121,13 +136,18 @@ def train(build: Build, config: Config) -> int:
     checkpoints = stack.enter_context(Checkpoints(config.workdir))
     game = start(system, config, mesh, checkpoints)
     step = int(game.step)
+    if retry:  # the same data, but other latents
+      noise = jax.random.fold_in(game.key, retry)
+      game = game.replace(key=jax.device_put(noise, training.replicated(mesh)))
     if step >= config.steps:
       print(f"{config.workdir} is at step {step}; extend it with a larger --steps", file=sys.stderr)
       return 0
     # Only now, so that flags whose networks do not fit the checkpoint leave the old record.
     flags = dataclasses.asdict(config)
-    Record(experiment, flags, spec, len(dataset), _environment(mesh)).save(config.workdir)
-    _describe(game, dataset, step, config, mesh)
+    Record(experiment, flags, spec, len(dataset), description.environment(mesh)).save(
+      config.workdir
+    )
+    description.describe(game, dataset, step, config, mesh)
 
     # Where D's updates change in number, the common one: of a step that nothing makes special.
     updates = system.d_steps(config.steps - 1) if callable(system.d_steps) else system.d_steps
@@ -152,58 +172,62 @@ def train(build: Build, config: Config) -> int:
     started = time.perf_counter()
 
     plan = calls(system, mesh, batches, step, config.steps, config.steps_per_call)
-    for steps, call in plan:
-      game, metrics = call(game)
-      window.add(metrics, steps)
-      if started:
-        jax.block_until_ready(metrics)
-        seconds = time.perf_counter() - started
-        which = "first step" if steps == 1 else f"first {steps} steps"
-        progress.say(f"{which} after {seconds:.1f} s, most of it compilation")
-        window.restart()
-        progress.restart()
-        started = 0.0
-      step += steps
-      progress.advance(steps)
+    try:
+      for steps, call in plan:
+        game, metrics = call(game)
+        window.add(metrics, steps)
+        if started:
+          jax.block_until_ready(metrics)
+          seconds = time.perf_counter() - started
+          which = "first step" if steps == 1 else f"first {steps} steps"
+          progress.say(f"{which} after {seconds:.1f} s, most of it compilation")
+          window.restart()
+          progress.restart()
+          started = 0.0
+        step += steps
+        progress.advance(steps)
 
-      last = step == config.steps
-      stopping = interruption.signal is not None
-      if last or stopping or step % config.log_every == 0:
-        values = window.means(step)
-        log.scalars(step, values)
-        progress.show(values)
-      if last or step % config.sample_every == 0:
-        with window.paused():
-          judge.draw(game)
-      saving = last or stopping or step % config.checkpoint_every == 0
-      # Whoever sends a signal may not wait long: no score, but the state is safe.
-      score = None
-      if evaluate is not None and (last or (step % config.eval_every == 0 and not stopping)):
-        with window.paused():
-          window.check(step)
-          scores = evaluate(game)
-          log.scores(step, scores)
-          judge.watch(game, curves(scores))
-          progress.say("\n".join(str(each) for each in scores))
-          score, saving = evaluate.rank(scores), True
-      if saving:
-        with window.paused():
-          window.check(step)
-          if evaluate is None and (last or not stopping):
-            score = judge.score(game)
-          checkpoints.save(game, score)
-      # Saved before, since what is not the loop's own may fail.
-      if system.report is not None and (
-        last or (config.eval_every and step % config.eval_every == 0)
-      ):
-        with window.paused():
-          window.check(step)
-          figures = dict(system.report(game))
-          if figures:
-            log.scalars(step, figures)
-            progress.say(", ".join(f"{name} {value:.4g}" for name, value in figures.items()))
-      if last or stopping:
-        break
+        last = step == config.steps
+        stopping = interruption.signal is not None
+        if last or stopping or step % config.log_every == 0:
+          values = window.means(step)
+          log.scalars(step, values)
+          progress.show(values)
+        if last or step % config.sample_every == 0:
+          with window.paused():
+            judge.draw(game)
+        saving = last or stopping or step % config.checkpoint_every == 0
+        # Whoever sends a signal may not wait long: no score, but the state is safe.
+        score = None
+        if evaluate is not None and (last or (step % config.eval_every == 0 and not stopping)):
+          with window.paused():
+            window.check(step)
+            scores = evaluate(game)
+            log.scores(step, scores)
+            judge.watch(game, curves(scores))
+            progress.say("\n".join(str(each) for each in scores))
+            score, saving = evaluate.rank(scores), True
+        if saving:
+          with window.paused():
+            window.check(step)
+            if evaluate is None and (last or not stopping):
+              score = judge.score(game)
+            checkpoints.save(game, score)
+        # Saved before, since what is not the loop's own may fail.
+        if system.report is not None and (
+          last or (config.eval_every and step % config.eval_every == 0)
+        ):
+          with window.paused():
+            window.check(step)
+            figures = dict(system.report(game))
+            if figures:
+              log.scalars(step, figures)
+              progress.say(", ".join(f"{name} {value:.4g}" for name, value in figures.items()))
+        if last or stopping:
+          break
+    except DivergedError as error:
+      bad = description.first_bad(game, error.player)
+      raise DivergedError(f"{error.what}{bad}", error.player) from error
     log.flush()
 
   if interruption.signal is not None and step < config.steps:
@@ -238,32 +262,6 @@ def _evaluator(system: System, config: Config, dataset: data.Dataset) -> Evaluat
     prefix="--eval-",
   )
   return Evaluator(system, reference, measures)
-
-
-def _describe(
-  game: Game, dataset: data.Dataset, step: int, config: Config, mesh: jax.sharding.Mesh
-) -> None:
-  def millions(tree: Any) -> str:
-    return f"{sum(x.size for x in jax.tree.leaves(tree)) / 1e6:.2f} M"
-
-  kind = mesh.devices.flat[0].device_kind
-  print(
-    f"{dataset.name}: {len(dataset)} pictures {dataset.shape}\n"
-    f"generator {millions(game.generator.params)}, discriminator "
-    f"{millions(game.discriminator.params)} parameters; {mesh.size} x {kind}\n"
-    f"step {step} of {config.steps}, in {config.workdir}",
-    file=sys.stderr,
-  )
-
-
-def _environment(mesh: jax.sharding.Mesh) -> dict[str, Any]:
-  return {
-    "jaxgan": jaxgan.__version__,
-    "jax": jax.__version__,
-    "flax": flax.__version__,
-    "python": platform.python_version(),
-    "devices": f"{mesh.size} x {mesh.devices.flat[0].device_kind}",
-  }
 
 
 def _experiment(build: Build) -> str:

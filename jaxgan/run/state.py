@@ -17,7 +17,7 @@ __all__ = ["Restored", "load_data", "restore", "start"]
 def start(system: System, config: Config, mesh: jax.sharding.Mesh, saved: Checkpoints) -> Game:
   """The newest checkpoint, or a new game if there is none; replicated over the mesh."""
   if saved.latest is not None:
-    return saved.restore(_abstract(system, mesh))
+    return saved.restore_newest(_abstract(system, mesh))
   # It runs once: LLVM's optimisation takes several times as long as what it makes faster.
   on_cpu = mesh.devices.flat[0].platform == "cpu"
   init = jax.jit(

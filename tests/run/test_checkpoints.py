@@ -1,3 +1,5 @@
+import shutil
+
 import jax
 import numpy as np
 import optax
@@ -77,6 +79,62 @@ def test_a_damaged_checkpoint_is_named(tmp_path):
     pytest.raises(run.RunError, match=r"checkpoint 4 .* is damaged"),
   ):
     checkpoints.restore(abstract(game()))
+
+
+def flip_a_bit(folder):
+  """In the largest file of a checkpoint's arrays."""
+  files = [file for file in (folder / "default").rglob("*") if file.is_file()]
+  path = max(files, key=lambda file: file.stat().st_size)
+  content = bytearray(path.read_bytes())
+  content[len(content) // 2] ^= 16
+  path.write_bytes(content)
+
+
+def lose_half(folder):
+  for file in sorted((folder / "default").rglob("*"))[::2]:
+    if file.is_file():
+      file.unlink()
+
+
+def cut(folder):
+  for file in (folder / "default").rglob("*"):
+    if file.is_file():
+      file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+
+
+def lose_arrays(folder):
+  shutil.rmtree(folder / "default")
+
+
+@pytest.mark.parametrize("damage", [flip_a_bit, lose_half, cut, lose_arrays])
+def test_damage_is_noticed_and_the_one_before_goes_on(tmp_path, damage, capsys):
+  with Checkpoints(tmp_path) as checkpoints:
+    for step in (2, 4, 6):
+      checkpoints.save(game(step), None)
+  damage(tmp_path / "checkpoints" / "step_6")
+  with Checkpoints(tmp_path) as checkpoints:
+    back = checkpoints.restore_newest(abstract(game()))
+    assert int(back.step) == 4
+    assert "checkpoint 6" in capsys.readouterr().err
+    assert checkpoints.latest == 4
+    checkpoints.save(game(6), None)  # the place is free
+  assert [path.name for path in (tmp_path / "damaged").iterdir()] == ["step_6_0"]
+  with Checkpoints(tmp_path) as checkpoints:
+    assert int(checkpoints.restore_newest(abstract(game())).step) == 6
+
+
+def test_where_all_are_damaged_nothing_is_moved(tmp_path):
+  with Checkpoints(tmp_path) as checkpoints:
+    for step in (2, 4):
+      checkpoints.save(game(step), None)
+  for step in (2, 4):
+    flip_a_bit(tmp_path / "checkpoints" / f"step_{step}")
+  with (
+    Checkpoints(tmp_path) as checkpoints,
+    pytest.raises(run.RunError, match=r"checkpoint 2 in .* is damaged"),
+  ):
+    checkpoints.restore_newest(abstract(game()))
+  assert not (tmp_path / "damaged").exists()
 
 
 def test_a_reader_leaves_a_write_in_progress_alone(tmp_path):
