@@ -60,6 +60,42 @@ def rate(config: Config, updates: int) -> optax.Schedule:
   return optax.linear_schedule(config.learning_rate, last, updates * config.decay_steps)
 
 
+def played(
+  config: Config,
+  generator: training.Network,
+  discriminator: training.Network,
+  z: latents.Sampler,
+  spec: ImageSpec,
+  conditions: objectives.Conditions | None = None,
+) -> training.System:
+  """The game of both papers between two networks."""
+  loss = {"hinge": losses.hinge, "non_saturating": losses.non_saturating}[config.loss]()
+
+  def adam(updates: int) -> optax.GradientTransformation:
+    return optax.adam(rate(config, updates), b1=config.adam_b1, b2=config.adam_b2)
+
+  return training.system(
+    generator,
+    discriminator,
+    adam(1),
+    adam(config.n_dis),
+    objectives.adversarial(
+      loss,
+      z,
+      conditions=conditions,
+      g_multiple=config.g_multiple,
+      score=lambda logits: logits,
+      axis_name=training.AXIS,
+    ),
+    latents=z,
+    conditions=conditions,
+    spec=spec,
+    d_steps=config.n_dis,
+    ema_decay=config.ema_decay,
+    probabilities=False,
+  )
+
+
 def build(config: Config, spec: ImageSpec) -> training.System:
   """The SNGAN of a config for pictures of a shape."""
   resolution, _, channels = spec.shape
@@ -77,30 +113,7 @@ def build(config: Config, spec: ImageSpec) -> training.System:
       resolution, channels, config.width, axis_name=training.AXIS, **options
     )
     discriminator = models.sngan.Discriminator(resolution, config.width, **options)
-  loss = {"hinge": losses.hinge, "non_saturating": losses.non_saturating}[config.loss]()
-  z = latents.normal(config.latent_dim)
-
-  def adam(updates: int) -> optax.GradientTransformation:
-    return optax.adam(rate(config, updates), b1=config.adam_b1, b2=config.adam_b2)
-
-  return training.system(
-    generator,
-    discriminator,
-    adam(1),
-    adam(config.n_dis),
-    objectives.adversarial(
-      loss,
-      z,
-      g_multiple=config.g_multiple,
-      score=lambda logits: logits,
-      axis_name=training.AXIS,
-    ),
-    latents=z,
-    spec=spec,
-    d_steps=config.n_dis,
-    ema_decay=config.ema_decay,
-    probabilities=False,
-  )
+  return played(config, generator, discriminator, latents.normal(config.latent_dim), spec)
 
 
 if __name__ == "__main__":

@@ -7,11 +7,8 @@ conditional batch norm; networks, loss and schedule are SNGAN's.
 import dataclasses
 from typing import Literal
 
-import optax
-
 from experiments import choices, sngan
-from jaxgan import latents, losses, models, run, training
-from jaxgan.training import objectives
+from jaxgan import latents, models, run, training
 from jaxgan.types import ImageSpec
 
 
@@ -58,32 +55,15 @@ def build(config: Config, spec: ImageSpec) -> training.System:
   resolution, _, channels = spec.shape
   z, conditions = choices.labelled(latents.normal(config.latent_dim), spec)
   classes, options = len(spec.classes), dict(dtype=config.jax_dtype)
-
-  def adam(updates: int) -> optax.GradientTransformation:
-    return optax.adam(sngan.rate(config, updates), b1=config.adam_b1, b2=config.adam_b2)
-
-  loss = {"hinge": losses.hinge, "non_saturating": losses.non_saturating}[config.loss]()
-  return training.system(
+  return sngan.played(
+    config,
     models.sngan.ResNetGenerator(
       classes, resolution, channels, 2 * config.width, axis_name=training.AXIS, **options
     ),
     models.sngan.ResNetDiscriminator(classes, resolution, config.width, **options),
-    adam(1),
-    adam(config.n_dis),
-    objectives.adversarial(
-      loss,
-      z,
-      conditions=conditions,
-      g_multiple=config.g_multiple,
-      score=lambda logits: logits,
-      axis_name=training.AXIS,
-    ),
-    latents=z,
-    conditions=conditions,
-    spec=spec,
-    d_steps=config.n_dis,
-    ema_decay=config.ema_decay,
-    probabilities=False,
+    z,
+    spec,
+    conditions,
   )
 
 
