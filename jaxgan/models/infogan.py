@@ -89,8 +89,8 @@ class Generator(nn.Module):
 class Discriminator(nn.Module):
   """Two convolutions and a dense layer from a picture to a logit and a guess of its code.
 
-  Q is meant for fakes: of the statistics that several passes write, keep for its batch norm those
-  of fakes.
+  Q is meant for fakes: whoever evaluates it wants the statistics of a pass over fakes in its batch
+  norm. (`jaxgan.training.objectives` keeps those of real pictures, for D.)
 
   Attributes:
     categories: number of values of the categorical code.

@@ -65,7 +65,8 @@ def make_train_step(
       initial weights.
     accumulate: pieces that each batch is taken in, one after another, before its update: large
       batches in the memory of small ones (Brock et al. 2018 train with 2048). Batch statistics are
-      those of a piece, and gradients and metrics the means over all. The players then share no
+      those of a piece, which with several devices has rows of each, and gradients and metrics the
+      means over all. The players then share no
       fakes, and ways of playing that differentiate the other's gradient are refused.
     axis_name: the mapped axis over which the batch is split, if any.
 
