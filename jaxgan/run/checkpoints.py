@@ -15,6 +15,7 @@ import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers as policies
 
 from jaxgan.run.config import RunError
+from jaxgan.run.processes import is_first, wait
 from jaxgan.training import Game
 from jaxgan.types import PyTree
 
@@ -122,7 +123,8 @@ class Checkpoints:
       except DamagedError as error:
         if step == self.steps[0]:
           raise
-        print(f"{error}. Going on from an earlier one", file=sys.stderr)
+        if is_first():
+          print(f"{error}. Going on from an earlier one", file=sys.stderr)
         damaged.append(step)
         continue
       for bad in damaged:
@@ -131,11 +133,14 @@ class Checkpoints:
     raise RunError(f"no checkpoint in {self._manager.directory}")
 
   def _put_aside(self, step: int) -> None:
-    folder = pathlib.Path(self._manager.directory)
-    aside = folder.parent / "damaged"
-    aside.mkdir(exist_ok=True)
-    number = len(list(aside.iterdir()))
-    (folder / f"step_{step}").rename(aside / f"step_{step}_{number}")
+    wait("damaged checkpoint")
+    if is_first():
+      folder = pathlib.Path(self._manager.directory)
+      aside = folder.parent / "damaged"
+      aside.mkdir(exist_ok=True)
+      number = len(list(aside.iterdir()))
+      (folder / f"step_{step}").rename(aside / f"step_{step}_{number}")
+    wait("put aside")
     self._manager.reload()
 
   def restore(self, like: Game, which: Which = "latest") -> Game:
@@ -188,7 +193,7 @@ def _shapes(tree: PyTree) -> dict[str, tuple[int, ...]]:
 def _checksum(stored: Game) -> str | None:
   """Of all leaves; None where this process does not hold them whole."""
   leaves = jax.tree.leaves(stored)
-  if not all(leaf.is_fully_addressable for leaf in leaves):
+  if not all(leaf.is_fully_addressable or leaf.is_fully_replicated for leaf in leaves):
     return None
   total = 0
   for leaf in leaves:

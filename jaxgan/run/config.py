@@ -93,6 +93,13 @@ class Config:
   on_nan: Literal["stop", "rollback"] = "stop"
   """When a figure is not finite any more: stop, or go back to the last checkpoint and on with other
   noise, three times at most."""
+  coordinator: str | None = None
+  """For a run of several processes: HOST:PORT of the first, or auto where Slurm, Open MPI, GKE or
+  Cloud TPU tell."""
+  num_processes: int | None = None
+  """Number of processes, beside `--coordinator=HOST:PORT`."""
+  process_id: int | None = None
+  """Which of them this is, from 0."""
   compilation_cache: bool = True
   """Keep compiled programs in jaxgan/compiled in the user's cache folder, for a quick start."""
   override: bool = False
@@ -140,6 +147,9 @@ _FREE = frozenset(
     "cache_limit",
     "workers",
     "on_nan",
+    "coordinator",
+    "num_processes",
+    "process_id",
     "compilation_cache",
     "override",
   }

@@ -10,7 +10,8 @@ import numpy as np
 from jaxgan import data, metrics, sampling
 from jaxgan.run.conditioning import condition_of
 from jaxgan.run.config import Config
-from jaxgan.run.logs import DivergedError, Log
+from jaxgan.run.logs import DivergedError, Log, Silence
+from jaxgan.run.processes import is_first
 from jaxgan.training import Game, System
 from jaxgan.types import Array, Key
 
@@ -25,7 +26,9 @@ _SCORED = 1000  # most samples, and as many real pictures, in a score
 class Judge:
   """Draws the sample grids and scores checkpoints."""
 
-  def __init__(self, system: System, config: Config, dataset: data.Dataset, log: Log) -> None:
+  def __init__(
+    self, system: System, config: Config, dataset: data.Dataset, log: Log | Silence
+  ) -> None:
     self._generate = jax.jit(system.generate)
     self._folder = pathlib.Path(config.workdir) / "samples"
     self._log = log
@@ -92,6 +95,8 @@ class Judge:
     return sampling.in_batches(lambda z: self._generate(variables, z), latents)
 
   def _draw(self, step: int, name: str, images: np.ndarray) -> None:
+    if not is_first():
+      return
     picture = sampling.grid(images)
     sampling.save_png(self._folder / f"{name}.png", picture)
     self._log.image(step, "real" if name == "real" else "samples", picture)

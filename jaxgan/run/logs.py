@@ -23,7 +23,7 @@ from jaxgan.run.config import RunError
 from jaxgan.run.evaluation import append_scores
 from jaxgan.types import Metrics
 
-__all__ = ["DivergedError", "Log", "Progress", "Window"]
+__all__ = ["DivergedError", "Log", "Progress", "Silence", "Window"]
 
 # The five figures that people watch, as the bar shows them.
 _SHOWN = ("loss_D", "loss_G", "D_x", "D_G_z1", "D_G_z2")
@@ -98,6 +98,25 @@ class Log:
     self._writer.flush()
 
 
+class Silence:
+  """The log of a process that leaves writing to another."""
+
+  def scalars(self, step: int, values: Mapping[str, float]) -> None:
+    """Writes nothing."""
+
+  def scores(self, step: int, scores: Sequence[Score]) -> None:
+    """Writes nothing."""
+
+  def image(self, step: int, name: str, image: np.ndarray) -> None:
+    """Writes nothing."""
+
+  def hyperparameters(self, values: Mapping[str, object]) -> None:
+    """Writes nothing."""
+
+  def flush(self) -> None:
+    """Has nothing to wait for."""
+
+
 def _truncate(path: pathlib.Path, step: int) -> None:
   if not path.exists():
     return
@@ -156,9 +175,10 @@ class _TensorBoard:
 class Progress:
   """A bar with steps/s, images/s, ETA and the five figures; a context manager."""
 
-  def __init__(self, step: int, steps: int, images_per_step: int) -> None:
-    self._images = images_per_step
+  def __init__(self, step: int, steps: int, images_per_step: int, *, shown: bool = True) -> None:
+    self._images, self._shown = images_per_step, shown
     self._bar = tqdm(
+      disable=not shown,
       total=steps,
       initial=step,
       unit="step",
@@ -190,7 +210,8 @@ class Progress:
 
   def say(self, text: str) -> None:
     """Prints a line above the bar."""
-    self._bar.write(text, file=sys.stderr)
+    if self._shown:
+      self._bar.write(text, file=sys.stderr)
 
 
 class DivergedError(RunError):

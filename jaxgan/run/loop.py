@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import pathlib
 import shlex
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -14,7 +15,7 @@ import jax
 
 from jaxgan import data, training
 from jaxgan.metrics.health import Monitor
-from jaxgan.run import description
+from jaxgan.run import description, processes
 from jaxgan.run.calls import calls
 from jaxgan.run.checkpoints import Checkpoints
 from jaxgan.run.config import Config, Presets, Record, RunError, check_same_game, parse
@@ -23,7 +24,7 @@ from jaxgan.run.evidence import Reference, held_out_data
 from jaxgan.run.interruption import Interruption
 from jaxgan.run.judge import Judge
 from jaxgan.run.lock import locked
-from jaxgan.run.logs import DivergedError, Log, Progress, Window
+from jaxgan.run.logs import DivergedError, Log, Progress, Silence, Window
 from jaxgan.run.measures import curves, measures_named
 from jaxgan.run.networks import Named, network_named, pixels
 from jaxgan.run.startup import keep_freed_memory, use_compilation_cache
@@ -49,6 +50,7 @@ def main(
   """
   with command_line():
     config = parse(config_type, presets, argv)
+    processes.connect(config)
     if config.compilation_cache:
       use_compilation_cache()
     keep_freed_memory()
@@ -85,14 +87,15 @@ def train(build: Build, config: Config) -> int:
       not finite.
     DataError: the data set cannot be read.
   """
-  with locked(config.workdir):
+  with locked(config.workdir) if processes.is_first() else contextlib.nullcontext():
     for retry in range(_RETRIES + 1):
       try:
         return _train(build, config, retry)
       except DivergedError as error:
         if config.on_nan == "stop" or retry == _RETRIES:
           raise
-        print(f"{error}\ngoing back, {retry + 1} of {_RETRIES}", file=sys.stderr)
+        if processes.is_first():
+          print(f"{error}\ngoing back, {retry + 1} of {_RETRIES}", file=sys.stderr)
   raise AssertionError
 
 
@@ -139,22 +142,28 @@ def _train(build: Build, config: Config, retry: int) -> int:
     if retry:  # the same data, but other latents
       noise = jax.random.fold_in(game.key, retry)
       game = game.replace(key=jax.device_put(noise, training.replicated(mesh)))
+    first = processes.is_first()
     if step >= config.steps:
-      print(f"{config.workdir} is at step {step}; extend it with a larger --steps", file=sys.stderr)
+      if first:
+        said = f"{config.workdir} is at step {step}; extend it with a larger --steps"
+        print(said, file=sys.stderr)
       return 0
     # Only now, so that flags whose networks do not fit the checkpoint leave the old record.
     flags = dataclasses.asdict(config)
-    Record(experiment, flags, spec, len(dataset), description.environment(mesh)).save(
-      config.workdir
-    )
-    description.describe(game, dataset, step, config, mesh)
+    record = Record(experiment, flags, spec, len(dataset), description.environment(mesh))
+    if first:
+      record.save(config.workdir)
+      description.describe(game, dataset, step, config, mesh)
 
     # Where D's updates change in number, the common one: of a step that nothing makes special.
     updates = system.d_steps(config.steps - 1) if callable(system.d_steps) else system.d_steps
-    progress = stack.enter_context(Progress(step, config.steps, config.batch_size * updates))
+    images = config.batch_size * updates
+    progress = stack.enter_context(Progress(step, config.steps, images, shown=first))
     classes = len(spec.classes) if len(spec.classes) > 1 else None
     monitor = Monitor(probabilities=system.probabilities, classes=classes)
-    log = stack.enter_context(Log(config.workdir, step, monitor, progress.say))
+    log: Log | Silence = Silence()
+    if first:
+      log = stack.enter_context(Log(config.workdir, step, monitor, progress.say))
     log.hyperparameters(flags)
     judge = Judge(system, config, dataset, log)
     batches = stack.enter_context(
@@ -189,29 +198,31 @@ def _train(build: Build, config: Config, retry: int) -> int:
 
         last = step == config.steps
         stopping = interruption.signal is not None
+        if jax.process_count() > 1:  # they stop together, at a line of the log
+          stopping = step % config.log_every == 0 and processes.agree(stopping)
         if last or stopping or step % config.log_every == 0:
           values = window.means(step)
           log.scalars(step, values)
           progress.show(values)
         if last or step % config.sample_every == 0:
           with window.paused():
-            judge.draw(game)
+            judge.draw(processes.local(game))
         saving = last or stopping or step % config.checkpoint_every == 0
         # Whoever sends a signal may not wait long: no score, but the state is safe.
         score = None
         if evaluate is not None and (last or (step % config.eval_every == 0 and not stopping)):
           with window.paused():
             window.check(step)
-            scores = evaluate(game)
+            scores = evaluate(processes.local(game))
             log.scores(step, scores)
-            judge.watch(game, curves(scores))
+            judge.watch(processes.local(game), curves(scores))
             progress.say("\n".join(str(each) for each in scores))
             score, saving = evaluate.rank(scores), True
         if saving:
           with window.paused():
             window.check(step)
             if evaluate is None and (last or not stopping):
-              score = judge.score(game)
+              score = judge.score(processes.local(game))
             checkpoints.save(game, score)
         # Saved before, since what is not the loop's own may fail.
         if system.report is not None and (
@@ -219,7 +230,7 @@ def _train(build: Build, config: Config, retry: int) -> int:
         ):
           with window.paused():
             window.check(step)
-            figures = dict(system.report(game))
+            figures = dict(system.report(processes.local(game)))
             if figures:
               log.scalars(step, figures)
               progress.say(", ".join(f"{name} {value:.4g}" for name, value in figures.items()))
@@ -230,15 +241,17 @@ def _train(build: Build, config: Config, retry: int) -> int:
       raise DivergedError(f"{error.what}{bad}", error.player) from error
     log.flush()
 
-  if interruption.signal is not None and step < config.steps:
+  if stopping and step < config.steps:
     command = shlex.join([_command(), "-m", experiment, *sys.argv[1:]])
-    print(f"stopped and saved at step {step}; go on with: {command}", file=sys.stderr)
-    return 128 + int(interruption.signal)
-  print(
-    f"done: {step} steps, samples in {pathlib.Path(config.workdir) / 'samples'}, more by: "
-    f"{_command()} -m experiments.sample --workdir={shlex.quote(config.workdir)}",
-    file=sys.stderr,
-  )
+    if first:
+      print(f"stopped and saved at step {step}; go on with: {command}", file=sys.stderr)
+    return 128 + int(interruption.signal or signal.SIGTERM)
+  if first:
+    print(
+      f"done: {step} steps, samples in {pathlib.Path(config.workdir) / 'samples'}, more by: "
+      f"{_command()} -m experiments.sample --workdir={shlex.quote(config.workdir)}",
+      file=sys.stderr,
+    )
   return 0
 
 

@@ -42,7 +42,8 @@ def close(actual, expected, tolerance=1e-10):
 
 @pytest.fixture
 def minimal(monkeypatch):
-  """Minimal filtering from two channels on, so that small tests reach it."""
+  """Minimal filtering from two channels on, so that small tests reach it, and no form of few."""
+  monkeypatch.setattr(forms, "_FEW", 1)
   monkeypatch.setattr(forms, "_MANY", 2)
   monkeypatch.setattr(forms, "_MANY_FOR_KERNEL", 2)
 
@@ -68,6 +69,20 @@ SHAPES = {
   "7x7": ((9, 8), (7, 7), 1, 3, (3, 2)),
   "rectangles": ((9, 7), (3, 4), (1, 2), ((1, 1), (2, 1)), (2, 3)),
 }
+
+
+@pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
+@pytest.mark.usefixtures("x64")
+def test_the_kernel_gradient_of_few_channels(shape, monkeypatch):
+  """Four positions of a row at a time, also of rows that four does not divide."""
+  size, kernel, strides, padding, (c, o) = shape
+  used = []
+  by_rows = forms._by_rows
+  monkeypatch.setattr(forms, "_by_rows", lambda *args: used.append(1) or by_rows(*args))
+  geometry = resolve(size, kernel, pair("strides", strides), padding)
+  x, y = normal(2, *size, c), normal(2, *geometry.output, o, seed=1)
+  close(forms.kernel_gradient(geometry, x, y), xla.kernel_gradient(geometry, x, y))
+  assert bool(used) == (c < 40 and forms._taps(geometry) > 1)
 
 
 @pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)

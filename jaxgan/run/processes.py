@@ -1,0 +1,79 @@
+"""Runs of several processes: how they find each other, and what one of them does for all.
+
+Every process runs the same program. All take part in steps and checkpoints; the first alone writes
+logs and pictures and speaks. What is computed beside the steps (samples, scores) each process
+computes for itself, on a device of its own, so that all come to the same decisions.
+"""
+
+import jax
+import numpy as np
+
+from jaxgan.run.config import Config, RunError
+from jaxgan.types import PyTree
+
+__all__ = ["agree", "connect", "is_first", "local", "wait"]
+
+
+def connect(config: Config) -> None:
+  """Joins the processes of a run, before anything else asks JAX for its devices.
+
+  Args:
+    config: `coordinator` is an address and port, with `num_processes` and `process_id`, or `auto`
+      where JAX knows the environment (Slurm, Open MPI, Cloud TPU, GKE); None for one process.
+
+  Raises:
+    RunError: the flags do not fit together, or the others cannot be reached.
+  """
+  count, index = config.num_processes, config.process_id
+  if config.coordinator is None:
+    if count is not None or index is not None:
+      flag = "--process-id" if count is None else "--num-processes"
+      raise RunError(f"{flag} needs --coordinator=HOST:PORT, the same for all processes")
+    return
+  if jax.distributed.is_initialized():
+    return
+  address = None if config.coordinator == "auto" else config.coordinator
+  if address is not None:
+    if count is None or index is None or ":" not in address:
+      raise RunError(
+        f"--coordinator={address} must be HOST:PORT, beside --num-processes and --process-id; or "
+        "auto, where Slurm, Open MPI, GKE or Cloud TPU tell them"
+      )
+    if not 0 <= index < count:
+      raise RunError(
+        f"--process-id={index} must be from 0 to one less than --num-processes={count}"
+      )
+  try:
+    jax.distributed.initialize(address, count, index)
+  except (RuntimeError, ValueError) as error:
+    reason = str(error).splitlines()[0]
+    raise RunError(f"--coordinator={config.coordinator}: {reason}") from error
+
+
+def is_first() -> bool:
+  """Whether this process writes and speaks for all."""
+  return jax.process_index() == 0
+
+
+def local(tree: PyTree) -> PyTree:
+  """Replicated arrays as this process's own, for what it computes alone."""
+  if jax.process_count() == 1:
+    return tree
+  return jax.tree.map(lambda x: x.addressable_data(0), tree)
+
+
+def agree(flag: bool) -> bool:
+  """Whether any process says so; all must ask at the same step."""
+  if jax.process_count() == 1:
+    return flag
+  from jax.experimental import multihost_utils
+
+  return bool(np.any(multihost_utils.process_allgather(np.asarray(flag))))
+
+
+def wait(name: str) -> None:
+  """Until all processes are here."""
+  if jax.process_count() > 1:
+    from jax.experimental import multihost_utils
+
+    multihost_utils.sync_global_devices(name)
