@@ -73,6 +73,12 @@ def orthogonality(weight: float, params: PyTree) -> Array:
 def build(config: Config, spec: ImageSpec) -> training.System:
   """The BigGAN of a config for pictures of a shape."""
   resolution, _, channels = spec.shape
+  parts = (resolution // 4).bit_length()  # of a hierarchical latent: the blocks' and the first
+  if config.hierarchical and config.latent_dim % parts:
+    raise run.RunError(
+      f"--latent-dim={config.latent_dim} must be a multiple of {parts}, a part for each block and "
+      f"one for the first layer: give {-(-config.latent_dim // parts) * parts}"
+    )
   z, conditions = choices.labelled(latents.normal(config.latent_dim), spec)
   classes = len(spec.classes)
   options = dict(

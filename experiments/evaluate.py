@@ -86,7 +86,7 @@ def _variables(options: Options, restored: Restored) -> dict[str, Any]:
   if options.standing:
     variables = variables_of(
       restored,
-      jax.jit(restored.system.latents, static_argnums=1),
+      jax.jit(lambda key, n: restored.system.latents(key, n), static_argnums=1),
       ema=options.ema,
       standing=options.standing,
       seed=options.seed,

@@ -43,7 +43,8 @@ class Source:
   give --standing too."""
   standing: int = 0
   """Estimate batch statistics anew from so many batches of 256 samples (Brock et al. 2018), with
-  the weights, and under the truncation, that are sampled; 0 takes those of training."""
+  the weights, and under the truncation, that are sampled; 0 takes those that were averaged with the
+  weights."""
 
 
 class Generator(NamedTuple):
