@@ -237,8 +237,8 @@ def labelled(
   """Latents with a class beside the noise, and what a conditional discriminator is told."""
   if len(spec.classes) < 2:
     raise RunError(
-      "--dataset: its pictures have no labels; give a folder with a sub-folder a class, an .npz with "
-      "an array 'labels' beside the pictures, or a set that has them, such as digits"
+      "--dataset: its pictures have no labels; give a folder with a sub-folder a class, an .npz "
+      "with an array 'labels' beside the pictures, or a set that has them, such as digits"
     )
   z = latents.mixed(noise=noise, label=latents.categorical(len(spec.classes)))
   return z, objectives.class_conditions(z, len(spec.classes))
