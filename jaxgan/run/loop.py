@@ -87,16 +87,15 @@ def train(build: Build, config: Config) -> int:
       not finite.
     DataError: the data set cannot be read.
   """
-  with locked(config.workdir) if processes.is_first() else contextlib.nullcontext():
-    for retry in range(_RETRIES + 1):
-      try:
-        return _train(build, config, retry)
-      except DivergedError as error:
-        if config.on_nan == "stop" or retry == _RETRIES:
-          raise
-        if processes.is_first():
-          print(f"{error}\ngoing back, {retry + 1} of {_RETRIES}", file=sys.stderr)
-  raise AssertionError
+  for retry in range(_RETRIES):
+    try:
+      return _train(build, config, retry)
+    except DivergedError as error:
+      if config.on_nan == "stop":
+        raise
+      if processes.is_first():
+        print(f"{error}\ngoing back, {retry + 1} of {_RETRIES}", file=sys.stderr)
+  return _train(build, config, _RETRIES)
 
 
 _RETRIES = 3  # from one checkpoint, after figures that are not finite
@@ -136,6 +135,8 @@ def _train(build: Build, config: Config, retry: int) -> int:
 
   with contextlib.ExitStack() as stack:
     interruption = stack.enter_context(Interruption())
+    if processes.is_first():
+      stack.enter_context(locked(config.workdir))
     checkpoints = stack.enter_context(Checkpoints(config.workdir))
     game = start(system, config, mesh, checkpoints)
     step = int(game.step)
