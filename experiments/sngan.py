@@ -37,6 +37,16 @@ class Config(run.Config):
   g_multiple: int = 2
   """Fakes of the generator's step, in batches."""
 
+  def __post_init__(self) -> None:
+    """Refuses values that no run can have."""
+    super().__post_init__()
+    if self.rate_left == 0.0 and self.steps > self.decay_steps:
+      raise run.RunError(
+        f"--steps={self.steps}: nothing is learnt after --decay-steps={self.decay_steps} with "
+        "--rate-left=0; give a larger --decay-steps too (with --override in a workdir that has "
+        "another), or a --rate-left"
+      )
+
 
 PRESETS: run.Presets = {
   "quick": dict(width=16, n_dis=1, g_multiple=1, adam_b1=0.5, adam_b2=0.999),

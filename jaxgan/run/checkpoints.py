@@ -3,6 +3,7 @@
 Each carries a checksum of its leaves, since the format itself does not notice every flipped bit.
 """
 
+import json
 import os
 import pathlib
 import sys
@@ -54,6 +55,7 @@ class Checkpoints:
     folder = pathlib.Path(workdir).absolute() / "checkpoints"
     if read_only and not folder.is_dir():
       raise RunError(f"no checkpoints in {workdir}: the run has not come to its first one")
+    _check_scores(folder, read_only)
     self._manager = ocp.CheckpointManager(
       folder,
       item_handlers=ocp.StandardCheckpointHandler(),
@@ -124,7 +126,7 @@ class Checkpoints:
         if step == self.steps[0]:
           raise
         if is_first():
-          print(f"{error}. Going on from an earlier one", file=sys.stderr)
+          print(str(error), file=sys.stderr)
         damaged.append(step)
         continue
       for bad in damaged:
@@ -140,6 +142,7 @@ class Checkpoints:
       aside.mkdir(exist_ok=True)
       number = len(list(aside.iterdir()))
       (folder / f"step_{step}").rename(aside / f"step_{step}_{number}")
+      print(f"checkpoint {step} is now in {aside}; going on from an earlier one", file=sys.stderr)
     wait("put aside")
     self._manager.reload()
 
@@ -173,13 +176,33 @@ class Checkpoints:
         raise ValueError("it has no arrays")
     except (ValueError, KeyError, TypeError, OSError) as error:
       reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-      raise DamagedError(f"checkpoint {step} in {folder} is damaged ({reason})") from error
+      others = ", ".join(str(each) for each in self.steps if each != step) or "there is none"
+      raise DamagedError(
+        f"checkpoint {step} in {folder} is damaged ({reason}); another, {others}, may be whole"
+      ) from error
     name = next(n for n in sorted(saved.keys() | expected) if saved.get(n) != expected.get(n))
     raise RunError(
       f"checkpoint {step} in {folder} does not fit the networks of this config: {name} is "
       f"{saved.get(name)} there and {expected.get(name)} here; give the flags of the run that "
       "wrote it, or another --workdir"
     )
+
+
+def _check_scores(folder: pathlib.Path, read_only: bool) -> None:
+  """Puts scores that cannot be read aside, since orbax stops at one; their checkpoints stay."""
+  for path in folder.glob("step_*/metrics/metrics"):
+    try:
+      json.loads(path.read_text())
+    except ValueError as error:
+      if read_only:
+        raise RunError(f"{path} is damaged: delete its folder, {path.parent}") from error
+      if is_first():
+        aside = folder.parent / "damaged"
+        aside.mkdir(exist_ok=True)
+        number = len(list(aside.iterdir()))
+        path.parent.rename(aside / f"{path.parent.parent.name}_metrics_{number}")
+        print(f"{path} is damaged and now in {aside}: that score is lost", file=sys.stderr)
+  wait("scores")
 
 
 def _shapes(tree: PyTree) -> dict[str, tuple[int, ...]]:

@@ -25,13 +25,17 @@ from jaxgan.run.config import Config, RunError
 from jaxgan.run.state import load_data
 from jaxgan.types import Array, Key
 
-__all__ = ["PICTURES", "Evidence", "Reference", "held_out_data", "outputs_of"]
+__all__ = ["PICTURES", "Evidence", "NotFiniteError", "Reference", "held_out_data", "outputs_of"]
 
 _BATCH = 256  # samples drawn at a time
 PICTURES = 40 * _BATCH  # most samples, and real pictures, that stay in memory as pictures
 _TRAINED = 50_000  # most training pictures among which copies are searched
 _HELD_OUT = 11_000  # most held-out pictures: 1,000 to choose by, 10,000 to test on
 _READ = 1024  # pictures read at a time
+
+
+class NotFiniteError(RunError):
+  """Samples are not numbers."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -176,7 +180,9 @@ class Evidence:
     for index in range(first, -(-num // _BATCH)):
       images = np.asarray(self.generate(self._draw(index)))[: num - index * _BATCH]
       if not np.isfinite(images).all():
-        raise RunError("the samples are not finite: the run diverged; take an earlier checkpoint")
+        raise NotFiniteError(
+          "the samples are not finite: the run diverged; take an earlier checkpoint"
+        )
       yield images
 
 

@@ -30,8 +30,12 @@ def locked(workdir: str | os.PathLike[str]) -> Iterator[None]:
     yield
     return
   path = pathlib.Path(workdir) / "lock"
-  path.parent.mkdir(parents=True, exist_ok=True)
-  with path.open("a+") as file:
+  try:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    file = path.open("a+")
+  except OSError as error:
+    raise RunError(f"--workdir={workdir} cannot be written: {error}") from error
+  with file:
     try:
       fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:

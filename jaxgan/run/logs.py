@@ -220,15 +220,16 @@ class DivergedError(RunError):
   Args:
     what: which, and when.
     player: where they were seen first.
+    start: completed steps of the checkpoint that the run had started from.
   """
 
-  def __init__(self, what: str, player: str = "generator") -> None:
+  def __init__(self, what: str, player: str = "generator", start: int = 0) -> None:
     super().__init__(
       f"{what}: the run diverged, and this is not saved. The same command goes on from the last "
       "checkpoint; add --override and a smaller --learning-rate, or --on-nan=rollback, which tries "
       "again with other noise"
     )
-    self.what, self.player = what, player
+    self.what, self.player, self.start = what, player, start
 
 
 class Window:

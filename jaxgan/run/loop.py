@@ -20,7 +20,7 @@ from jaxgan.run.calls import calls
 from jaxgan.run.checkpoints import Checkpoints
 from jaxgan.run.config import Config, Presets, Record, RunError, check_same_game, parse
 from jaxgan.run.evaluation import Evaluator
-from jaxgan.run.evidence import Reference, held_out_data
+from jaxgan.run.evidence import NotFiniteError, Reference, held_out_data
 from jaxgan.run.interruption import Interruption
 from jaxgan.run.judge import Judge
 from jaxgan.run.lock import locked
@@ -87,21 +87,24 @@ def train(build: Build, config: Config) -> int:
       not finite.
     DataError: the data set cannot be read.
   """
-  for retry in range(_RETRIES):
-    try:
-      return _train(build, config, retry)
-    except DivergedError as error:
-      if config.on_nan == "stop":
-        raise
-      if processes.is_first():
-        print(f"{error}\ngoing back, {retry + 1} of {_RETRIES}", file=sys.stderr)
-  return _train(build, config, _RETRIES)
+  retry, last = 0, -1
+  with Interruption() as interruption:
+    while True:
+      try:
+        return _train(build, config, retry, interruption)
+      except DivergedError as error:
+        retry = retry + 1 if error.start == last else 1
+        last = error.start
+        if config.on_nan == "stop" or retry > _RETRIES or interruption.signal is not None:
+          raise
+        if processes.is_first():
+          print(f"{error}\ngoing back, {retry} of {_RETRIES}", file=sys.stderr)
 
 
 _RETRIES = 3  # from one checkpoint, after figures that are not finite
 
 
-def _train(build: Build, config: Config, retry: int) -> int:
+def _train(build: Build, config: Config, retry: int, interruption: Interruption) -> int:
   experiment = _experiment(build)
   previous = Record.load(config.workdir)
   if previous is not None:
@@ -134,12 +137,11 @@ def _train(build: Build, config: Config, retry: int) -> int:
   evaluate = _evaluator(system, config, dataset) if config.eval_every else None
 
   with contextlib.ExitStack() as stack:
-    interruption = stack.enter_context(Interruption())
     if processes.is_first():
       stack.enter_context(locked(config.workdir))
     checkpoints = stack.enter_context(Checkpoints(config.workdir))
     game = start(system, config, mesh, checkpoints)
-    step = int(game.step)
+    began = step = int(game.step)
     if retry:  # the same data, but other latents
       noise = jax.random.fold_in(game.key, retry)
       game = game.replace(key=jax.device_put(noise, training.replicated(mesh)))
@@ -214,7 +216,10 @@ def _train(build: Build, config: Config, retry: int) -> int:
         if evaluate is not None and (last or (step % config.eval_every == 0 and not stopping)):
           with window.paused():
             window.check(step)
-            scores = evaluate(processes.local(game))
+            try:
+              scores = evaluate(processes.local(game))
+            except NotFiniteError as error:
+              raise DivergedError(f"the samples are not finite at step {step}") from error
             log.scores(step, scores)
             judge.watch(processes.local(game), curves(scores))
             progress.say("\n".join(str(each) for each in scores))
@@ -239,7 +244,7 @@ def _train(build: Build, config: Config, retry: int) -> int:
           break
     except DivergedError as error:
       bad = description.first_bad(game, error.player)
-      raise DivergedError(f"{error.what}{bad}", error.player) from error
+      raise DivergedError(f"{error.what}{bad}", error.player, began) from error
     log.flush()
 
   if stopping and step < config.steps:
@@ -259,6 +264,11 @@ def _train(build: Build, config: Config, retry: int) -> int:
 def _evaluator(system: System, config: Config, dataset: data.Dataset) -> Evaluator:
   """What the flags of evaluation ask for; an error where it cannot be had."""
   measures = measures_named(config.eval_metrics, "--eval-metrics")
+  if next(iter(measures)) == "ms_ssim":
+    raise RunError(
+      f"--eval-metrics={config.eval_metrics}: the first ranks checkpoints, and neither more nor "
+      "less likeness is better; put another before ms_ssim"
+    )
   held_out = None
   if config.eval_held_out is not None:
     held_out = held_out_data(config, config.eval_held_out, dataset.shape, "--eval-held-out")

@@ -46,7 +46,7 @@ def connect(config: Config) -> None:
   try:
     jax.distributed.initialize(address, count, index)
   except (RuntimeError, ValueError) as error:
-    reason = str(error).splitlines()[0]
+    reason = (str(error) or type(error).__name__).splitlines()[0]
     raise RunError(f"--coordinator={config.coordinator}: {reason}") from error
 
 

@@ -88,6 +88,7 @@ def test_it_runs_resumes_and_samples(name, tmp_path):
     (biggan, ["--shared=4", "--hierarchical", "--latent-dim=10"], "multiple of 3"),
     (sngan_projection, ["--network=cnn"], "--network=cnn"),
     (sagan, ["--attention=64"], "64"),
+    (sngan, ["--steps=3000"], "give a larger --decay-steps too"),
   ],
 )
 def test_flags_that_no_run_can_have_are_refused(module, flags, said, tmp_path, capsys):

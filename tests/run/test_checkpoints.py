@@ -7,6 +7,7 @@ import pytest
 from flax import linen as nn
 
 from jaxgan import run, training
+from jaxgan.run import checkpoints
 from jaxgan.run.checkpoints import Checkpoints
 
 
@@ -121,6 +122,44 @@ def test_damage_is_noticed_and_the_one_before_goes_on(tmp_path, damage, capsys):
   assert [path.name for path in (tmp_path / "damaged").iterdir()] == ["step_6_0"]
   with Checkpoints(tmp_path) as checkpoints:
     assert int(checkpoints.restore_newest(abstract(game())).step) == 6
+
+
+def test_the_checksum_is_compared_where_there_is_one(tmp_path, monkeypatch):
+  with Checkpoints(tmp_path) as saved:
+    saved.save(game(2), None)
+    monkeypatch.setattr(checkpoints, "_checksum", lambda stored: None)
+    saved.save(game(4), None)
+  monkeypatch.setattr(checkpoints, "_checksum", lambda stored: "another")
+  with Checkpoints(tmp_path) as saved:
+    assert int(saved.restore(abstract(game()), 4).step) == 4  # from before checksums
+    with pytest.raises(run.RunError, match=r"its checksum is another.*; another, 4, may be whole"):
+      saved.restore(abstract(game()), 2)
+
+
+def test_a_bit_in_any_leaf_changes_the_checksum():
+  stored = checkpoints._storable(game(2))
+  leaves, structure = jax.tree.flatten(stored)
+  sums = {checkpoints._checksum(stored)}
+  for i, leaf in enumerate(leaves):
+    changed = np.array(leaf)
+    changed.reshape(-1).view(np.uint8)[0] ^= 1
+    replaced = [*leaves[:i], jax.numpy.asarray(changed), *leaves[i + 1 :]]
+    sums.add(checkpoints._checksum(jax.tree.unflatten(structure, replaced)))
+  assert len(sums) == len(leaves) + 1
+
+
+@pytest.mark.parametrize("content", ["", "\0\0\0"])
+def test_a_damaged_score_costs_that_score_alone(tmp_path, content, capsys):
+  with Checkpoints(tmp_path) as saved:
+    for step in (2, 4):
+      saved.save(game(step), float(step))
+  (tmp_path / "checkpoints" / "step_2" / "metrics" / "metrics").write_text(content)
+  with pytest.raises(run.RunError, match="is damaged: delete its folder"):
+    Checkpoints(tmp_path, read_only=True)
+  with Checkpoints(tmp_path) as saved:
+    assert (saved.steps, saved.best) == ([2, 4], 4)
+    assert int(saved.restore(abstract(game()), 2).step) == 2
+  assert "that score is lost" in capsys.readouterr().err
 
 
 def test_where_all_are_damaged_nothing_is_moved(tmp_path):

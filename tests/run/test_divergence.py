@@ -101,4 +101,5 @@ def test_a_run_that_always_diverges_ends(tmp_path, capsys):
   assert main(tmp_path, lambda key: jnp.asarray(True), "--on-nan=rollback") == 2
   said = capsys.readouterr().err
   assert "going back, 3 of 3" in said
+  assert "going back, 4" not in said
   assert "error: loss_G not finite at step 5" in said

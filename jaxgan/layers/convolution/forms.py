@@ -165,9 +165,14 @@ def _by_rows(z: Array, u: Array, taps: tuple[int, int]) -> Array:
   c, span = z.shape[3], _TOGETHER + taps[1] - 1
   groups = -(-w // _TOGETHER)
   u = _pad(u, (0, 0, 0), (0, groups * _TOGETHER - w, 0)).reshape(n * h * groups, _TOGETHER * o)
-  z = _pad(z, (0, 0, 0), (0, max(groups * _TOGETHER + taps[1] - 1 - z.shape[2], 0), 0))
-  starts = range(0, groups * _TOGETHER, _TOGETHER)
-  windows = jnp.stack([z[:, :, start : start + span] for start in starts], 2)
+  shifts = range(0, span, _TOGETHER)
+  wanted = (groups + len(shifts) - 1) * _TOGETHER
+  z = _pad(z, (0, 0, 0), (0, max(wanted - z.shape[2], 0), 0))
+  shifted = [
+    z[:, :, shift : shift + groups * _TOGETHER].reshape(n, -1, groups, _TOGETHER, c)
+    for shift in shifts
+  ]
+  windows = jnp.concatenate(shifted, 3)[:, :, :, :span]
   rows = []
   for i in range(taps[0]):
     products = product_over_positions(windows[:, i : i + h].reshape(len(u), span * c), u)
