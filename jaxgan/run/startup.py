@@ -29,6 +29,7 @@ def use_compilation_cache(folder: str | os.PathLike[str] | None = None) -> pathl
 
   >>> import tempfile
   >>> before = jax.config.jax_compilation_cache_dir
+  >>> jax.config.update("jax_compilation_cache_dir", None)
   >>> use_compilation_cache(tempfile.gettempdir()).name == pathlib.Path(tempfile.gettempdir()).name
   True
   >>> jax.config.update("jax_compilation_cache_dir", before)
