@@ -27,8 +27,6 @@ __all__ = ["DivergedError", "Log", "Progress", "Silence", "Window"]
 
 # The five figures that people watch, as the bar shows them.
 _SHOWN = ("loss_D", "loss_G", "D_x", "D_G_z1", "D_G_z2")
-
-
 _IN_FLIGHT = 2  # steps handed to the device ahead of the one that is waited for
 
 

@@ -12,7 +12,7 @@ float32):
 - what is left of the convolution, and so of its transpose for stride 1, is XLA's;
 - the transpose for larger strides is one product to all taps, which are added where they overlap;
 - the kernel gradient of few channels takes four positions of a row at a time, so that its products
-  have more rows and columns: more arithmetic, in half to a sixth of the time;
+  have more rows and columns: more arithmetic, in a quarter to four fifths of the time mostly;
 - that of more gathers windows of the side with fewer channels into one product, or takes one
   product a tap where both have many. XLA's own is 4 to 30 times slower, and where it is not, with
   few channels, it still is 10 to 100 times slower in a loop.
