@@ -312,7 +312,7 @@ def test_semi_supervised_logit_of_real_is_that_of_all_classes(parts):
 
 @pytest.mark.parametrize("module", [sngan, sngan_projection])
 def test_sngan_rates_fall_to_zero_by_the_players_own_updates(parts, module):
-  found = parts(module, learning_rate=2e-4, decay_steps=100, n_dis=5)
+  found = parts(module, learning_rate=2e-4, steps=100, decay_steps=100, n_dis=5)
 
   def rate_after(optimizer, updates):
     # The step of Adam at a constant gradient is the rate.
