@@ -4,5 +4,6 @@ from jaxgan.data.batches import Batches
 from jaxgan.data.dataset import Dataset, load
 from jaxgan.data.errors import DataError
 from jaxgan.data.feeds import assemble
+from jaxgan.data.order import Schedule
 
-__all__ = ["Batches", "DataError", "Dataset", "assemble", "load"]
+__all__ = ["Batches", "DataError", "Dataset", "Schedule", "assemble", "load"]

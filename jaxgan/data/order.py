@@ -22,7 +22,8 @@ def _stream(seed: int, *path: int) -> np.random.Philox:
   return np.random.Philox(np.random.SeedSequence(seed, spawn_key=path))
 
 
-@functools.lru_cache(maxsize=4)  # a batch may straddle two epochs, and prefetching runs ahead
+# A batch may straddle two epochs, prefetching runs ahead, and a population has an order a member.
+@functools.lru_cache(maxsize=32)
 def permutation(seed: int, epoch: int, count: int) -> Int32[np.ndarray, "count"]:
   """The order in which one epoch visits its records.
 

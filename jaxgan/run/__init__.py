@@ -1,7 +1,9 @@
 """The loop around a step: configs, logs, samples, checkpoints. Needs `jaxgan[experiments]`."""
 
 from jaxgan.run.config import Config, Presets, Record, RunError
+from jaxgan.run.export import export_member
 from jaxgan.run.loop import command_line, main, train
+from jaxgan.run.population import train_population
 from jaxgan.run.startup import keep_freed_memory, use_compilation_cache
 from jaxgan.run.state import load_data, restore
 
@@ -11,10 +13,12 @@ __all__ = [
   "Record",
   "RunError",
   "command_line",
+  "export_member",
   "keep_freed_memory",
   "load_data",
   "main",
   "restore",
   "train",
+  "train_population",
   "use_compilation_cache",
 ]

@@ -9,7 +9,7 @@ from jaxgan import data, training
 from jaxgan.training import Game, System
 from jaxgan.types import Metrics
 
-__all__ = ["Call", "calls"]
+__all__ = ["Call", "calls", "spans"]
 
 Call = Callable[[Game], tuple[Game, Metrics]]
 
@@ -40,6 +40,14 @@ def calls(
       if first == last:
         return
   several = training.scanned(system.step, mesh, batches.assemble)
+  counts = spans(system, first, last, per_call)
+  stacks = batches.stacks(first, counts)
+  for count, rows in zip(counts, stacks, strict=True):
+    yield count, _bind(several, batches.source, rows)
+
+
+def spans(system: System, first: int, last: int, per_call: int) -> list[int]:
+  """How many steps each call plays, as `calls` explains."""
   counts = []
   while first < last:
     count = min(per_call - first % per_call, last - first)
@@ -48,9 +56,7 @@ def calls(
       count = next((i for i, number in enumerate(updates) if number != updates[0]), count)
     counts.append(count)
     first += count
-  stacks = batches.stacks(last - sum(counts), counts)
-  for count, rows in zip(counts, stacks, strict=True):
-    yield count, _bind(several, batches.source, rows)
+  return counts
 
 
 def _bind(function: Callable[..., Any], *args: Any) -> Call:

@@ -15,7 +15,17 @@ import tyro
 from jaxgan._files import replacing
 from jaxgan.types import ImageSpec
 
-__all__ = ["Config", "Presets", "Record", "RunError", "check_same_game", "parse", "read_config"]
+__all__ = [
+  "FREE",
+  "Config",
+  "Presets",
+  "Record",
+  "RunError",
+  "check_same_game",
+  "flag_of",
+  "parse",
+  "read_config",
+]
 
 
 class RunError(Exception):
@@ -90,6 +100,12 @@ class Config:
   """Most gigabytes of decoded pictures to keep there; larger sets are streamed."""
   workers: int = 0
   """Processes that decode streamed pictures; 0 uses threads."""
+  population: int = 0
+  """Train so many runs side by side, in one program; 0 for a single run. Their seeds count up from
+  --seed."""
+  vary: tuple[str, ...] = ()
+  """Of a population: flags of real numbers and their values, such as learning-rate=1e-4,2e-4; each
+  combination has as many seeds."""
   on_nan: Literal["stop", "rollback"] = "stop"
   """When a figure is not finite any more: stop, or go back to the last checkpoint and on with other
   noise, three times at most."""
@@ -112,15 +128,19 @@ class Config:
     positive = [*counts, "learning_rate", *intervals]
     for name in positive:
       if not 0 < getattr(self, name) < math.inf:
-        raise RunError(f"{_flag(name)}={getattr(self, name)} must be positive")
+        raise RunError(f"{flag_of(name)}={getattr(self, name)} must be positive")
     if self.eval_every < 0:
       raise RunError(f"--eval-every={self.eval_every} must be positive, or 0 for no evaluation")
     for name in [*intervals, "eval_every"]:
       if getattr(self, name) % self.steps_per_call:
         raise RunError(
-          f"{_flag(name)}={getattr(self, name)} must be a multiple of "
+          f"{flag_of(name)}={getattr(self, name)} must be a multiple of "
           f"--steps-per-call={self.steps_per_call}: what is done between calls comes at their ends"
         )
+    if self.population < 0:
+      raise RunError(f"--population={self.population} must be positive, or 0 for a single run")
+    if self.vary and not self.population:
+      raise RunError(f"--vary={self.vary[0]} needs --population, the number of runs")
     if not 0 <= self.seed < 2**32:
       raise RunError(f"--seed={self.seed} must be in [0, 2^32)")
     if not 0.0 <= self.ema_decay < 1.0:
@@ -133,7 +153,7 @@ class Config:
 
 
 # What may differ between two starts of one run: it does not change the game that is played.
-_FREE = frozenset(
+FREE = frozenset(
   {
     "workdir",
     "preset",
@@ -217,6 +237,8 @@ class Record:
       content = json.loads(path.read_text())
       spec = content.pop("spec")
       shape, classes = tuple(spec["shape"]), tuple(spec["classes"])
+      flags = content["config"]
+      content["config"] = {k: tuple(v) if isinstance(v, list) else v for k, v in flags.items()}
       return cls(**{**content, "spec": ImageSpec(shape, classes)})
     except (ValueError, KeyError, TypeError) as error:
       raise RunError(
@@ -232,8 +254,9 @@ def read_config(record: Record, config_type: type[ConfigT]) -> ConfigT:
   """
   unknown = record.config.keys() - {field.name for field in dataclasses.fields(config_type)}
   if unknown:
+    flags = ", ".join(sorted(map(flag_of, unknown)))
     raise RunError(
-      f"the run was recorded with {', '.join(sorted(map(_flag, unknown)))}, which this version of "
+      f"the run was recorded with {flags}, which this version of "
       f"{record.experiment} does not know; take the version of the run: {record.environment}"
     )
   return config_type(**record.config)
@@ -253,9 +276,9 @@ def check_same_game(previous: Record, config: Config, experiment: str) -> None:
     )
   old = dataclasses.asdict(read_config(previous, type(config)))
   new = dataclasses.asdict(config)
-  changed = [name for name in new if name not in _FREE and old[name] != new[name]]
+  changed = [name for name in new if name not in FREE and old[name] != new[name]]
   if changed and not config.override:
-    lines = [f"  {_flag(name)}: was {old[name]}, now {new[name]}" for name in changed]
+    lines = [f"  {flag_of(name)}: was {old[name]}, now {new[name]}" for name in changed]
     raise RunError(
       f"--workdir={config.workdir} holds a run with another config:\n"
       + "\n".join(lines)
@@ -267,5 +290,6 @@ def _path(workdir: str | os.PathLike[str]) -> pathlib.Path:
   return pathlib.Path(workdir) / "config.json"
 
 
-def _flag(name: str) -> str:
+def flag_of(name: str) -> str:
+  """How a field is typed on the command line."""
   return "--" + name.replace("_", "-")

@@ -81,6 +81,11 @@ class Evaluator:
       for name, value, error in measure.score(evidence)
     ]
 
+  @property
+  def metric(self) -> str:
+    """The measure that ranks, by its name in the flags."""
+    return next(iter(self._measures))
+
   def rank(self, scores: Sequence[Score]) -> float:
     """What the best checkpoint has least of: the first score, turned round if more is better."""
     return next(iter(self._measures.values())).sign * scores[0].value

@@ -7,8 +7,7 @@ import shlex
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 import absl.logging
 import jax
@@ -18,23 +17,19 @@ from jaxgan.metrics.health import Monitor
 from jaxgan.run import description, processes
 from jaxgan.run.calls import calls
 from jaxgan.run.checkpoints import Checkpoints
-from jaxgan.run.config import Config, Presets, Record, RunError, check_same_game, parse
-from jaxgan.run.evaluation import Evaluator
-from jaxgan.run.evidence import NotFiniteError, Reference, held_out_data
+from jaxgan.run.config import Config, Presets, Record, RunError, parse
+from jaxgan.run.evidence import NotFiniteError
 from jaxgan.run.interruption import Interruption
 from jaxgan.run.judge import Judge
 from jaxgan.run.lock import locked
 from jaxgan.run.logs import DivergedError, Log, Progress, Silence, Window
-from jaxgan.run.measures import curves, measures_named
-from jaxgan.run.networks import Named, network_named, pixels
+from jaxgan.run.measures import curves
+from jaxgan.run.population import train_population
+from jaxgan.run.preparation import Build, evaluator, prepare
 from jaxgan.run.startup import keep_freed_memory, use_compilation_cache
-from jaxgan.run.state import load_data, start
-from jaxgan.training import System
-from jaxgan.types import ImageSpec
+from jaxgan.run.state import start
 
 __all__ = ["Build", "command_line", "main", "train"]
-
-Build = Callable[[Any, ImageSpec], System]
 
 
 def main(
@@ -54,7 +49,7 @@ def main(
     if config.compilation_cache:
       use_compilation_cache()
     keep_freed_memory()
-    sys.exit(train(build, config))
+    sys.exit((train_population if config.population else train)(build, config))
 
 
 @contextlib.contextmanager
@@ -105,36 +100,10 @@ _RETRIES = 3  # from one checkpoint, after figures that are not finite
 
 
 def _train(build: Build, config: Config, retry: int, interruption: Interruption) -> int:
-  experiment = _experiment(build)
-  previous = Record.load(config.workdir)
-  if previous is not None:
-    check_same_game(previous, config, experiment)
   mesh = training.data_mesh()
-  if config.batch_size % mesh.size:
-    raise RunError(
-      f"--batch-size={config.batch_size} must be divisible by the number of devices, {mesh.size}"
-    )
-
-  dataset = load_data(config)
-  spec = ImageSpec(dataset.shape, dataset.classes)
-  if previous is not None and (previous.spec, previous.pictures) != (spec, len(dataset)):
-    raise RunError(
-      f"--dataset={config.dataset} has {len(dataset)} pictures {spec}, but the run in "
-      f"{config.workdir} was trained on {previous.pictures} {previous.spec}; choose another workdir"
-    )
-  try:
-    system = build(config, spec)
-    jax.eval_shape(system.init, jax.random.key(0))
-  except ValueError as error:
-    raise RunError(f"{experiment} cannot be built from these flags: {error}") from error
-  if config.batch_size % (mesh.size * system.batch_multiple):
-    raise RunError(
-      f"--batch-size={config.batch_size} must be divisible by {mesh.size * system.batch_multiple}: "
-      f"by {mesh.size} devices, whose batches are taken in {system.batch_multiple} parts or packs"
-    )
-  if system.check is not None:
-    system.check()
-  evaluate = _evaluator(system, config, dataset) if config.eval_every else None
+  plan = prepare(build, config, mesh.size)
+  experiment, system, dataset = plan.experiment, plan.system, plan.dataset
+  evaluate = evaluator(config, dataset)(system) if config.eval_every else None
 
   with contextlib.ExitStack() as stack:
     if processes.is_first():
@@ -153,7 +122,7 @@ def _train(build: Build, config: Config, retry: int, interruption: Interruption)
       return 0
     # Only now, so that flags whose networks do not fit the checkpoint leave the old record.
     flags = dataclasses.asdict(config)
-    record = Record(experiment, flags, spec, len(dataset), description.environment(mesh))
+    record = Record(experiment, flags, plan.spec, len(dataset), description.environment(mesh))
     if first:
       record.save(config.workdir)
       description.describe(game, dataset, step, config, mesh)
@@ -162,7 +131,7 @@ def _train(build: Build, config: Config, retry: int, interruption: Interruption)
     updates = system.d_steps(config.steps - 1) if callable(system.d_steps) else system.d_steps
     images = config.batch_size * updates
     progress = stack.enter_context(Progress(step, config.steps, images, shown=first))
-    classes = len(spec.classes) if len(spec.classes) > 1 else None
+    classes = len(plan.spec.classes) if len(plan.spec.classes) > 1 else None
     monitor = Monitor(probabilities=system.probabilities, classes=classes)
     log: Log | Silence = Silence()
     if first:
@@ -183,9 +152,8 @@ def _train(build: Build, config: Config, retry: int, interruption: Interruption)
     window = Window(lambda: batches.wait_seconds)
     started = time.perf_counter()
 
-    plan = calls(system, mesh, batches, step, config.steps, config.steps_per_call)
     try:
-      for steps, call in plan:
+      for steps, call in calls(system, mesh, batches, step, config.steps, config.steps_per_call):
         game, metrics = call(game)
         window.add(metrics, steps)
         if started:
@@ -259,41 +227,6 @@ def _train(build: Build, config: Config, retry: int, interruption: Interruption)
       file=sys.stderr,
     )
   return 0
-
-
-def _evaluator(system: System, config: Config, dataset: data.Dataset) -> Evaluator:
-  """What the flags of evaluation ask for; an error where it cannot be had."""
-  measures = measures_named(config.eval_metrics, "--eval-metrics")
-  if next(iter(measures)) == "ms_ssim":
-    raise RunError(
-      f"--eval-metrics={config.eval_metrics}: the first ranks checkpoints, and neither more nor "
-      "less likeness is better; put another before ms_ssim"
-    )
-  held_out = None
-  if config.eval_held_out is not None:
-    held_out = held_out_data(config, config.eval_held_out, dataset.shape, "--eval-held-out")
-  network = Named(pixels(dataset.shape))
-  if not all(measure.pixels for measure in measures.values()):
-    network = network_named(config.eval_features, "--eval-features")
-  reference = Reference(
-    config,
-    dataset,
-    network.features,
-    config.eval_samples,
-    network.classes,
-    held_out=held_out,
-    held_out_split=config.eval_held_out or "",
-    prefix="--eval-",
-  )
-  return Evaluator(system, reference, measures)
-
-
-def _experiment(build: Build) -> str:
-  """Importable name of the module that holds `build`, also if it runs as the main program."""
-  spec = sys.modules[build.__module__].__spec__
-  if spec is None:
-    raise RunError(f"start {sys.argv[0]} as a module: python -m package.name --workdir=...")
-  return spec.name
 
 
 def _command() -> str:

@@ -79,6 +79,11 @@ def restore(workdir: str, checkpoint: Which = "latest") -> Restored:
   record = Record.load(workdir)
   if record is None:
     raise RunError(f"--workdir={workdir} holds no run: there is no config.json in it")
+  if record.config.get("population"):
+    raise RunError(
+      f"--workdir={workdir} holds a population; take one member out by: python -m "
+      f"experiments.population --workdir={workdir} --out=..., and use that"
+    )
   module = importlib.import_module(record.experiment)
   config = read_config(record, module.Config)
   system = module.build(config, record.spec)

@@ -1,20 +1,27 @@
 """State, objectives, step, games and sharding: what turns losses into a training run."""
 
 from jaxgan.training import games, objectives
+from jaxgan.training.population import member, population, stack
 from jaxgan.training.sharding import (
   AXIS,
+  MEMBERS,
   batch_sharding,
   data_mesh,
   data_parallel,
+  population_mesh,
+  population_parallel,
+  population_sharding,
   replicated,
   scanned,
 )
 from jaxgan.training.state import Game, Network, Player, new_player
 from jaxgan.training.step import Aux, Forward, Objective, Step, make_train_step
 from jaxgan.training.system import System, system
+from jaxgan.training.varied import Varied, varied
 
 __all__ = [
   "AXIS",
+  "MEMBERS",
   "Aux",
   "Forward",
   "Game",
@@ -23,14 +30,22 @@ __all__ = [
   "Player",
   "Step",
   "System",
+  "Varied",
   "batch_sharding",
   "data_mesh",
   "data_parallel",
   "games",
   "make_train_step",
+  "member",
   "new_player",
   "objectives",
+  "population",
+  "population_mesh",
+  "population_parallel",
+  "population_sharding",
   "replicated",
   "scanned",
+  "stack",
   "system",
+  "varied",
 ]

@@ -1,17 +1,31 @@
-"""Data parallelism around any step: the only `shard_map` of the library."""
+"""Data parallelism around any step, and members over devices: here alone stands `shard_map`."""
 
+import math
 from collections.abc import Callable
 
 import jax
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
+from jaxgan.training.population import apart, joined, population
 from jaxgan.training.state import Game
 from jaxgan.training.step import Step
 from jaxgan.types import Batch, Metrics, PyTree
 
-__all__ = ["AXIS", "batch_sharding", "data_mesh", "data_parallel", "replicated", "scanned"]
+__all__ = [
+  "AXIS",
+  "MEMBERS",
+  "batch_sharding",
+  "data_mesh",
+  "data_parallel",
+  "population_mesh",
+  "population_parallel",
+  "population_sharding",
+  "replicated",
+  "scanned",
+]
 
 AXIS = "data"
+MEMBERS = "members"
 
 
 def data_mesh(devices: list[jax.Device] | None = None) -> Mesh:
@@ -86,3 +100,80 @@ def _mapped(
 ) -> Callable[..., PyTree]:
   mapped = jax.shard_map(function, mesh=mesh, in_specs=specs, out_specs=PartitionSpec())
   return jax.jit(mapped, donate_argnums=(0,) if donate else ())
+
+
+def population_mesh(n: int, devices: list[jax.Device] | None = None) -> Mesh:
+  """A mesh that spreads n members over as many devices as divide n, and batches over the rest.
+
+  Args:
+    n: members of a population.
+    devices: by default all.
+
+  >>> population_mesh(6, jax.devices()[:4]).shape["members"]
+  2
+  """
+  devices = jax.devices() if devices is None else devices
+  spread = math.gcd(n, len(devices))
+  shape = (spread, len(devices) // spread)
+  return jax.make_mesh(shape, (MEMBERS, AXIS), (AxisType.Auto,) * 2, devices=devices)
+
+
+def population_sharding(game: Game, mesh: Mesh) -> Game:
+  """How a population lies on the devices of `population_mesh`: members over their axis."""
+  counters, rest = apart(game)
+  spread = jax.tree.map(lambda _: NamedSharding(mesh, PartitionSpec(MEMBERS)), rest)
+  return joined((replicated(mesh),) * len(counters), spread)
+
+
+def population_parallel(
+  step: Step,
+  n: int,
+  mesh: Mesh,
+  assemble: Callable[[PyTree, PyTree], Batch] = lambda source, rows: rows,
+  *,
+  donate: bool = True,
+) -> Callable[[Game, PyTree, PyTree], tuple[Game, Metrics]]:
+  """Compiles k steps of n members into one program.
+
+  Args:
+    step: of one member, as `data_parallel` takes it.
+    n: members.
+    mesh: from `population_mesh(n)`. A member's batch is split over the axis that `data_parallel`
+      has; members do not speak with each other.
+    assemble: as `scanned` takes it, of one member's rows.
+    donate: reuse the memory of the state that is handed in, which then must not be read again.
+
+  Returns:
+    The jitted `(game, source, rows) -> (game, metrics)`: the game is from `stack`, `source` is what
+    all members pick from, the leaves of `rows` are `[k, n, d_steps, B, ...]`, and metrics `[k, n]`.
+    It compiles once for each k.
+  """
+  together = population(step, n // mesh.shape[MEMBERS])
+
+  def steps(
+    counters: PyTree, rest: Game, source: PyTree, rows: PyTree
+  ) -> tuple[tuple[PyTree, Game], Metrics]:
+    def one(game: Game, row: PyTree) -> tuple[Game, Metrics]:
+      return together(game, jax.vmap(assemble, (None, 0))(source, row))
+
+    game = joined(counters, rest)
+    if len(jax.tree.leaves(rows)[0]) == 1:  # XLA's convolutions are slow in loops on a CPU
+      game, metrics = one(game, jax.tree.map(lambda x: x[0], rows))
+      metrics = jax.tree.map(lambda x: x[None], metrics)
+    else:
+      game, metrics = jax.lax.scan(one, game, rows)
+    return apart(game), metrics
+
+  members, shared = PartitionSpec(MEMBERS), PartitionSpec()
+  mapped = jax.shard_map(
+    steps,
+    mesh=mesh,
+    in_specs=(shared, members, shared, PartitionSpec(None, MEMBERS, None, AXIS)),
+    out_specs=((shared, members), PartitionSpec(None, MEMBERS)),
+  )
+
+  def call(game: Game, source: PyTree, rows: PyTree) -> tuple[Game, Metrics]:
+    (counters, rest), metrics = mapped(*apart(game), source, rows)
+    return joined(counters, rest), metrics
+
+  return jax.jit(call, donate_argnums=(0,) if donate else ())

@@ -41,7 +41,7 @@ def make_train_step(
   d_steps: int | None = 1,
   g_steps: int = 1,
   play: games.Play = games.alternating,
-  ema_decay: float = 0.999,
+  ema_decay: float | Array = 0.999,
   accumulate: int = 1,
   axis_name: str | None = None,
 ) -> Step:
@@ -82,7 +82,7 @@ def make_train_step(
     raise ValueError(f"d_steps={d_steps} and g_steps={g_steps} must be at least 1")
   if accumulate < 1:
     raise ValueError(f"accumulate={accumulate} must be at least 1, which takes batches whole")
-  if not 0.0 <= ema_decay < 1.0:
+  if not isinstance(ema_decay, jax.core.Tracer) and not 0.0 <= ema_decay < 1.0:
     raise ValueError(f"ema_decay={ema_decay} must be in [0, 1)")
 
   objectives = {"discriminator": d_objective, "generator": g_objective}
@@ -265,7 +265,7 @@ def _norm(tree: PyTree) -> Array:
   return jnp.sqrt(jnp.asarray(sum(squares)))
 
 
-def _averaged(player: Player, decay: float) -> PyTree:
+def _averaged(player: Player, decay: float | Array) -> PyTree:
   t = jnp.asarray(player.step, jnp.float32)
   weight = jnp.minimum(decay, (1.0 + t) / (10.0 + t))
 

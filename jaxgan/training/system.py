@@ -57,7 +57,7 @@ def system(
   d_steps: int | Callable[[int], int] = 1,
   g_steps: int = 1,
   play: games.Play = games.alternating,
-  ema_decay: float = 0.999,
+  ema_decay: float | Array = 0.999,
   accumulate: int = 1,
   extra: Mapping[str, PyTree] | Callable[[Game], Mapping[str, PyTree]] | None = None,
   d_constraint: Callable[[PyTree], PyTree] | None = None,

@@ -1,0 +1,124 @@
+"""What a run checks before it touches its workdir, and what it is then made of."""
+
+import sys
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+
+from jaxgan import data
+from jaxgan.run.config import Config, Record, RunError, check_same_game
+from jaxgan.run.evaluation import Evaluator
+from jaxgan.run.evidence import Reference, held_out_data
+from jaxgan.run.measures import measures_named
+from jaxgan.run.networks import Named, network_named, pixels
+from jaxgan.run.state import load_data
+from jaxgan.training import System
+from jaxgan.types import ImageSpec
+
+__all__ = ["Build", "Plan", "built", "evaluator", "prepare"]
+
+Build = Callable[[Any, ImageSpec], System]
+
+
+class Plan(NamedTuple):
+  """A run that can be made.
+
+  Attributes:
+    experiment: importable name of its module.
+    system: the GAN.
+    dataset: the pictures.
+    spec: their shape and classes.
+  """
+
+  experiment: str
+  system: System
+  dataset: data.Dataset
+  spec: ImageSpec
+
+
+def prepare(build: Build, config: Config, shards: int) -> Plan:
+  """Reads the data and builds the system; compiles nothing and writes nothing.
+
+  Args:
+    build: from config and shape of the pictures to the system.
+    config: what the run was told.
+    shards: devices that a batch is split over.
+
+  Raises:
+    RunError: the workdir holds another run, or the flags fit no network or no batch.
+    DataError: the data set cannot be read.
+  """
+  experiment = _experiment(build)
+  previous = Record.load(config.workdir)
+  if previous is not None:
+    check_same_game(previous, config, experiment)
+  if config.batch_size % shards:
+    raise RunError(
+      f"--batch-size={config.batch_size} must be divisible by the number of devices, {shards}"
+    )
+  dataset = load_data(config)
+  spec = ImageSpec(dataset.shape, dataset.classes)
+  if previous is not None and (previous.spec, previous.pictures) != (spec, len(dataset)):
+    raise RunError(
+      f"--dataset={config.dataset} has {len(dataset)} pictures {spec}, but the run in "
+      f"{config.workdir} was trained on {previous.pictures} {previous.spec}; choose another workdir"
+    )
+  system = built(build, config, spec, experiment)
+  if config.batch_size % (shards * system.batch_multiple):
+    raise RunError(
+      f"--batch-size={config.batch_size} must be divisible by {shards * system.batch_multiple}: "
+      f"by {shards} devices, whose batches are taken in {system.batch_multiple} parts or packs"
+    )
+  if system.check is not None:
+    system.check()
+  return Plan(experiment, system, dataset, spec)
+
+
+def built(build: Build, config: Config, spec: ImageSpec, experiment: str) -> System:
+  """The system of a config; a `RunError` where its flags do not go together."""
+  try:
+    system = build(config, spec)
+    jax.eval_shape(system.init, jax.random.key(0))
+  except ValueError as error:
+    raise RunError(f"{experiment} cannot be built from these flags: {error}") from error
+  return system
+
+
+def evaluator(config: Config, dataset: data.Dataset) -> Callable[[System], Evaluator]:
+  """What the flags of evaluation ask for, of a system with those data.
+
+  Raises:
+    RunError: it cannot be had.
+  """
+  measures = measures_named(config.eval_metrics, "--eval-metrics")
+  if next(iter(measures)) == "ms_ssim":
+    raise RunError(
+      f"--eval-metrics={config.eval_metrics}: the first ranks checkpoints, and neither more nor "
+      "less likeness is better; put another before ms_ssim"
+    )
+  held_out = None
+  if config.eval_held_out is not None:
+    held_out = held_out_data(config, config.eval_held_out, dataset.shape, "--eval-held-out")
+  network = Named(pixels(dataset.shape))
+  if not all(measure.pixels for measure in measures.values()):
+    network = network_named(config.eval_features, "--eval-features")
+  reference = Reference(
+    config,
+    dataset,
+    network.features,
+    config.eval_samples,
+    network.classes,
+    held_out=held_out,
+    held_out_split=config.eval_held_out or "",
+    prefix="--eval-",
+  )
+  return lambda system: Evaluator(system, reference, measures)
+
+
+def _experiment(build: Build) -> str:
+  """Importable name of the module that holds `build`, also if it runs as the main program."""
+  spec = sys.modules[build.__module__].__spec__
+  if spec is None:
+    raise RunError(f"start {sys.argv[0]} as a module: python -m package.name --workdir=...")
+  return spec.name

@@ -1,0 +1,104 @@
+"""Which member of a population is the best: the scores at its checkpoints."""
+
+import json
+import math
+import pathlib
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from jaxgan._files import replacing
+from jaxgan.run.config import RunError, flag_of
+from jaxgan.run.members import Member
+
+__all__ = ["Ranked", "Ranking", "append_ranking", "ranking_table", "read_ranking"]
+
+_RANKING = "population.jsonl"
+
+
+class Ranked(NamedTuple):
+  """What a member scored; the lowest is the best.
+
+  Attributes:
+    member: its number.
+    seed: its own.
+    values: what varies.
+    score: infinite if it has diverged or was not scored.
+  """
+
+  member: int
+  seed: int
+  values: dict[str, float]
+  score: float
+
+
+def append_ranking(
+  workdir: str, step: int, metric: str, members: Sequence[Member], scores: Sequence[float]
+) -> None:
+  """Adds the scores of a checkpoint; infinite ones are those of members without."""
+  path = pathlib.Path(workdir) / _RANKING
+  kept = []
+  for line in path.read_text().splitlines() if path.exists() else []:
+    if json.loads(line)["step"] < step:
+      kept.append(line)
+  rows = [
+    {**each._asdict(), "score": score if math.isfinite(score) else None}
+    for each, score in zip(members, scores, strict=True)
+  ]
+  kept.append(json.dumps({"step": step, "metric": metric, "members": rows}))
+  with replacing(path) as temporary:
+    temporary.write_text("".join(line + "\n" for line in kept))
+
+
+class Ranking(NamedTuple):
+  """The members' scores at a checkpoint.
+
+  Attributes:
+    metric: what they are, by its name in the flags; turned round if more of it is better.
+    members: in their order.
+  """
+
+  metric: str
+  members: list[Ranked]
+
+
+def read_ranking(workdir: str, step: int) -> Ranking:
+  """What was written of a checkpoint.
+
+  Raises:
+    RunError: there are none, or the file is damaged.
+  """
+  path = pathlib.Path(workdir) / _RANKING
+  try:
+    lines = map(json.loads, path.read_text().splitlines())
+    line = next(line for line in lines if line["step"] == step)
+    members = [
+      Ranked(i, row["seed"], row["values"], math.inf if row["score"] is None else row["score"])
+      for i, row in enumerate(line["members"])
+    ]
+    return Ranking(line["metric"], members)
+  except (OSError, ValueError, KeyError, TypeError, StopIteration) as error:
+    raise RunError(f"{path} has no scores of step {step} that can be read") from error
+
+
+def ranking_table(workdir: str, step: int) -> str:
+  """Markdown: a row a setting, with mean and standard deviation over its seeds."""
+  groups: dict[str, list[Ranked]] = {}
+  metric, members = read_ranking(workdir, step)
+  for row in members:
+    setting = " ".join(f"{flag_of(name)}={value:g}" for name, value in row.values.items())
+    groups.setdefault(setting or "as given", []).append(row)
+  lines = [
+    f"| setting | members | diverged | {metric}: mean | deviation | best |",
+    "|---" * 6 + "|",
+  ]
+  for setting, rows in groups.items():
+    scores = [row.score for row in rows if math.isfinite(row.score)]
+    best = min(rows, key=lambda row: row.score)
+    mean, deviation = (f"{f(scores):.4g}" if scores else "" for f in (np.mean, np.std))
+    lines.append(
+      f"| {setting} | {len(rows)} | {len(rows) - len(scores)} | {mean} | {deviation} | "
+      f"{best.score:.4g} (member {best.member}, seed {best.seed}) |"
+    )
+  return "\n".join(lines)

@@ -1,0 +1,156 @@
+"""Many runs in one program: their logs, checkpoints and what becomes of single members."""
+
+import dataclasses
+import json
+import pathlib
+
+import numpy as np
+import pytest
+
+from experiments import dcgan, wgan_gp
+from jaxgan import run
+from jaxgan.run import members
+from jaxgan.types import ImageSpec
+
+SMALL = dict(
+  resolution=8,
+  width=2,
+  latent_dim=4,
+  batch_size=8,
+  limit=64,
+  log_every=1,
+  sample_every=4,
+  checkpoint_every=2,
+)
+
+
+def config(workdir, **changes):
+  return dcgan.Config(workdir=str(workdir), **{**SMALL, **changes})
+
+
+def lines(folder):
+  timed = {"steps_per_second", "data_wait_ms_per_step"}
+  text = (pathlib.Path(folder) / "metrics.jsonl").read_text()
+  rows = [json.loads(line) for line in text.splitlines()]
+  return [{name: x for name, x in row.items() if name not in timed} for row in rows]
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory):
+  """A population that was stopped after two steps, one that was not, and its options."""
+  options = dict(population=4, vary=("learning-rate=1e-3,1e30",), seed=3)
+  broken, whole = (tmp_path_factory.mktemp(name) for name in ("broken", "whole"))
+  for steps in (2, 4):
+    assert run.train_population(dcgan.build, config(broken, **options, steps=steps)) == 0
+  assert run.train_population(dcgan.build, config(whole, **options, steps=4)) == 0
+  return broken, whole
+
+
+def test_a_population_goes_on_as_if_it_had_not_stopped(many):
+  broken, whole = many
+  for folder in (".", *(f"members/{i}" for i in range(2))):
+    assert lines(broken / folder) == lines(whole / folder)
+  assert (broken / "population.jsonl").read_text() == (whole / "population.jsonl").read_text()
+  assert (whole / "members/0/samples/step_000004.png").exists()
+
+
+def test_a_member_is_the_run_of_its_flags_and_goes_on_alone(many, tmp_path, capsys):
+  _, whole = many
+  exported, alone = tmp_path / "exported", tmp_path / "alone"
+  said = run.export_member(str(whole), str(exported), member=1)
+  assert "member 1 at step 4" in said
+  assert "--learning-rate=0.001" in said
+  assert "--seed=4" in said
+  for folder in (exported, alone):
+    single = config(folder, seed=4, learning_rate=1e-3, steps=6)
+    assert run.train(dcgan.build, single) == 0
+  a, b = lines(exported), lines(alone)
+  assert len(a) == len(b) > 6
+  for x, y in zip(a, b, strict=True):
+    assert x.keys() == y.keys()
+    np.testing.assert_allclose(list(x.values()), list(y.values()), rtol=2e-3, atol=2e-4)
+  game = run.restore(str(exported), 4).game
+  assert float(game.generator.step) == 4
+  with pytest.raises(run.RunError, match=r"not empty: choose another"):
+    run.export_member(str(whole), str(exported))
+  with pytest.raises(run.RunError, match=r"--member=4 must be from 0 to 3"):
+    run.export_member(str(whole), str(tmp_path / "other"), member=4)
+  with pytest.raises(run.RunError, match=r"holds a population; take one member out by"):
+    run.restore(str(whole))
+  with pytest.raises(run.RunError, match=r"holds no population"):
+    run.export_member(str(exported), str(tmp_path / "other"))
+
+
+def test_members_that_diverge_leave_the_others_alone(many, tmp_path):
+  _, whole = many
+  last = lines(whole)[-1]
+  assert last["diverged"] == 2
+  assert np.isfinite(list(last.values())).all()
+  found = [x for x in lines(whole) if "loss_D" in x][-1]
+  good = [
+    [x for x in lines(whole / f"members/{i}") if "loss_D" in x][-1]["loss_D"] for i in range(2)
+  ]
+  np.testing.assert_allclose(found["loss_D"], np.mean(good), rtol=1e-6)
+  np.testing.assert_allclose(found["loss_D_std"], np.std(good), rtol=1e-4)
+  said = run.export_member(str(whole), str(tmp_path / "best"))
+  assert int(said.split()[1]) < 2
+  with pytest.raises(run.RunError, match="all 2 members have diverged by step 1"):
+    run.train_population(
+      dcgan.build, config(tmp_path / "all", population=2, learning_rate=1e30, steps=4)
+    )
+
+
+@pytest.mark.parametrize(
+  ("changes", "message"),
+  [
+    (dict(population=-1), "--population=-1 must be positive"),
+    (dict(vary=("learning-rate=1,2",)), "--vary=learning-rate=1,2 needs --population"),
+    (dict(population=3, vary=("learning-rate=1,2",)), "must be a multiple of 2"),
+    (dict(population=2, vary=("width=1,2",)), "--vary=width=1,2: what can vary is --adam-b1, "),
+    (dict(population=2, vary=("learning-rate=1,x",)), "must be of the form learning-rate=1,2"),
+    (dict(population=2, vary=("learning-rate=1,1",)), "must be finite, each once"),
+    (dict(population=2, vary=("learning-rate=1,-1",)), "--learning-rate=-1.0 must be positive"),
+    (dict(population=2, vary=("ema-decay=0.5", "ema-decay=0.9")), "names a flag twice"),
+  ],
+)
+def test_populations_that_cannot_be_are_refused(changes, message, tmp_path):
+  with pytest.raises(run.RunError, match=message.replace("(", r"\(")):
+    members.members_of(config(tmp_path, **changes))
+
+
+def test_combinations_come_with_all_seeds():
+  found = members.members_of(
+    config("", population=8, seed=4, vary=("--learning-rate=1e-4,1e-3", "adam-b1=0,0.5"))
+  )
+  assert [each.seed for each in found] == [4, 5] * 4
+  assert found[2].values == {"learning_rate": 1e-4, "adam_b1": 0.5}
+  assert str(found[-1]) == "--learning-rate=0.001 --adam-b1=0.5 --seed=5"
+
+
+def test_a_flag_that_decides_what_is_built_is_refused_before_anything_is_written(tmp_path):
+  class Deciding:
+    def __call__(self, config, spec):
+      if config.penalty_weight > 1.0:
+        return wgan_gp.build(config, spec)
+      return wgan_gp.build(config, spec)
+
+  deciding = Deciding()
+  deciding.__module__ = wgan_gp.__name__
+  small = {name: x for name, x in SMALL.items() if name != "resolution"}
+  told = wgan_gp.Config(
+    workdir=str(tmp_path / "run"),
+    resolution=28,
+    population=2,
+    vary=("penalty-weight=1,10",),
+    **small,
+  )
+  with pytest.raises(run.RunError, match="the experiment decides by such a value what it builds"):
+    run.train_population(deciding, told)
+  assert not (tmp_path / "run").exists()
+
+
+def test_a_record_of_a_population_is_read_back_equal(tmp_path):
+  told = config(tmp_path, population=2, vary=("learning-rate=1,2",))
+  record = run.Record("experiments.dcgan", dataclasses.asdict(told), ImageSpec((8, 8, 1), ()), 1)
+  record.save(tmp_path)
+  assert run.Record.load(tmp_path) == record
