@@ -19,7 +19,7 @@ from jaxgan._files import replacing
 from jaxgan.run.config import RunError
 from jaxgan.run.ending import is_loss
 from jaxgan.run.processes import gather, is_first, wait
-from jaxgan.run.stored import DamagedError, Note, check, metadata, note_of, storable
+from jaxgan.run.stored import DamagedError, Note, check, metadata, note_of, reading, storable
 from jaxgan.run.writing import writing
 from jaxgan.training import Game
 
@@ -196,8 +196,8 @@ class Checkpoints:
       if kind:
         others = ", ".join(str(each) for each in self.steps if each != step) or "there is none"
         raise DamagedError(f"{text}; another, {others}, may be whole")
-    args = ocp.args.StandardRestore(storable(like))
-    stored = self._manager.restore(step, args=args)
+    with reading(self._folder / f"step_{step}"):  # what only orbax reads
+      stored = self._manager.restore(step, args=ocp.args.StandardRestore(storable(like)))
     return stored.replace(key=jax.random.wrap_key_data(stored.key))
 
 
@@ -226,8 +226,8 @@ def _check_scores(folder: pathlib.Path, read_only: bool) -> None:
   if is_first():
     for path in folder.glob("step_*/metrics/metrics"):
       try:
-        json.loads(path.read_text())
-      except ValueError as error:
+        float(json.loads(path.read_text())[_SCORE])
+      except (ValueError, LookupError, TypeError) as error:
         if read_only:
           raise RunError(f"{path} is damaged: delete its folder, {path.parent}") from error
         aside = _set_aside(path.parent, folder.parent, f"{path.parent.parent.name}_metrics")

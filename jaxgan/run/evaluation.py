@@ -7,12 +7,13 @@ from collections.abc import Mapping, Sequence
 
 import jax
 
+from jaxgan import data
 from jaxgan._files import replacing
 from jaxgan.metrics import Protocol, Score
-from jaxgan.run.config import RunError
-from jaxgan.run.evidence import PICTURES, Evidence, Reference
+from jaxgan.run.config import Config, RunError
+from jaxgan.run.evidence import PICTURES, Evidence, Reference, held_out_data
 from jaxgan.run.measures import MEASURES, Measure, check, measures_named
-from jaxgan.run.networks import features_named, pixels
+from jaxgan.run.networks import Named, features_named, network_named, pixels
 from jaxgan.run.writing import writing
 from jaxgan.training import Game, System
 from jaxgan.types import PyTree
@@ -22,6 +23,7 @@ __all__ = [
   "Evaluator",
   "Measure",
   "append_scores",
+  "evaluator_of",
   "features_named",
   "measures_named",
   "read_scores",
@@ -108,6 +110,33 @@ class Evaluator:
         **({} if statistics is None else {"statistics": statistics}),
       },
     )
+
+
+def evaluator_of(system: System, config: Config, dataset: data.Dataset) -> Evaluator:
+  """What the flags of evaluation ask for; an error where it cannot be had."""
+  measures = measures_named(config.eval_metrics, "--eval-metrics")
+  if next(iter(measures)) == "ms_ssim":
+    raise RunError(
+      f"--eval-metrics={config.eval_metrics}: the first ranks checkpoints, and neither more nor "
+      "less likeness is better; put another before ms_ssim"
+    )
+  held_out = None
+  if config.eval_held_out is not None:
+    held_out = held_out_data(config, config.eval_held_out, dataset.shape, "--eval-held-out")
+  network = Named(pixels(dataset.shape))
+  if not all(measure.pixels for measure in measures.values()):
+    network = network_named(config.eval_features, "--eval-features")
+  reference = Reference(
+    config,
+    dataset,
+    network.features,
+    config.eval_samples,
+    network.classes,
+    held_out=held_out,
+    held_out_split=config.eval_held_out or "",
+    prefix="--eval-",
+  )
+  return Evaluator(system, reference, measures)
 
 
 _SCORES = "scores.jsonl"

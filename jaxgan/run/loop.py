@@ -20,14 +20,13 @@ from jaxgan.run.calls import calls
 from jaxgan.run.checkpoints import Checkpoints, Note, Ranked
 from jaxgan.run.config import Config, Presets, Record, RunError, check_same_game, parse
 from jaxgan.run.ending import together
-from jaxgan.run.evaluation import Evaluator
-from jaxgan.run.evidence import NotFiniteError, Reference, held_out_data
+from jaxgan.run.evaluation import evaluator_of
+from jaxgan.run.evidence import NotFiniteError
 from jaxgan.run.interruption import Interruption
 from jaxgan.run.judge import Judge
 from jaxgan.run.lock import locked
 from jaxgan.run.logs import DivergedError, Log, Progress, Silence, Window
-from jaxgan.run.measures import curves, measures_named
-from jaxgan.run.networks import Named, network_named, pixels
+from jaxgan.run.measures import curves
 from jaxgan.run.startup import keep_freed_memory, use_compilation_cache
 from jaxgan.run.state import load_data, start
 from jaxgan.run.writing import writing
@@ -138,7 +137,7 @@ def _train(build: Build, config: Config, retry: int, interruption: Interruption)
     )
   if system.check is not None:
     system.check()
-  evaluate = _evaluator(system, config, dataset) if config.eval_every else None
+  evaluate = evaluator_of(system, config, dataset) if config.eval_every else None
 
   with contextlib.ExitStack() as stack:
     if processes.is_first():
@@ -273,33 +272,6 @@ def _train(build: Build, config: Config, retry: int, interruption: Interruption)
       file=sys.stderr,
     )
   return 0
-
-
-def _evaluator(system: System, config: Config, dataset: data.Dataset) -> Evaluator:
-  """What the flags of evaluation ask for; an error where it cannot be had."""
-  measures = measures_named(config.eval_metrics, "--eval-metrics")
-  if next(iter(measures)) == "ms_ssim":
-    raise RunError(
-      f"--eval-metrics={config.eval_metrics}: the first ranks checkpoints, and neither more nor "
-      "less likeness is better; put another before ms_ssim"
-    )
-  held_out = None
-  if config.eval_held_out is not None:
-    held_out = held_out_data(config, config.eval_held_out, dataset.shape, "--eval-held-out")
-  network = Named(pixels(dataset.shape))
-  if not all(measure.pixels for measure in measures.values()):
-    network = network_named(config.eval_features, "--eval-features")
-  reference = Reference(
-    config,
-    dataset,
-    network.features,
-    config.eval_samples,
-    network.classes,
-    held_out=held_out,
-    held_out_split=config.eval_held_out or "",
-    prefix="--eval-",
-  )
-  return Evaluator(system, reference, measures)
 
 
 def _experiment(build: Build) -> str:

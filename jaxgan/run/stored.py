@@ -4,10 +4,12 @@ A checkpoint is looked at leaf by leaf, by one process for itself, before orbax 
 reading of all leaves at once prints traces of its own where one is damaged.
 """
 
+import contextlib
 import dataclasses
 import json
 import pathlib
 import zlib
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import jax
@@ -16,9 +18,19 @@ import numpy as np
 from jaxgan.run.config import RunError
 from jaxgan.training import Game
 
-__all__ = ["DamagedError", "Note", "check", "checksum", "metadata", "note_of", "storable"]
+__all__ = [
+  "DamagedError",
+  "Note",
+  "check",
+  "checksum",
+  "leaves_of",
+  "metadata",
+  "note_of",
+  "reading",
+  "storable",
+]
 
-_CHECKSUM, _NOTE = "crc32", "note"
+_CHECKSUM, _FORMS, _NOTE = "crc32", "forms", "note"
 # Begins of tensorstore's errors that prove other content, where others may pass.
 _PROOF = ("DATA_LOSS", "FAILED_PRECONDITION", "INVALID_ARGUMENT", "NOT_FOUND", "OUT_OF_RANGE")
 
@@ -57,7 +69,11 @@ def metadata(stored: Game, note: Note) -> dict[str, Any]:
   # A process that does not hold all leaves whole cannot tell.
   whole = all(leaf.is_fully_addressable or leaf.is_fully_replicated for leaf in leaves)
   written = dataclasses.asdict(note)
-  return {_CHECKSUM: checksum(leaves, written) if whole else None, _NOTE: written}
+  return {
+    _CHECKSUM: checksum(leaves, written) if whole else None,
+    _FORMS: _digest(_forms(_named(stored))),
+    _NOTE: written,
+  }
 
 
 def checksum(leaves: Any, note: dict[str, Any] | None) -> str:
@@ -76,6 +92,27 @@ def note_of(folder: pathlib.Path) -> Note:
   return Note(**(_metadata(folder).get(_NOTE) or {}))
 
 
+@contextlib.contextmanager
+def reading(folder: pathlib.Path) -> Iterator[None]:
+  """Around what reads the checkpoint of a folder.
+
+  Raises:
+    DamagedError: what failed proves that it is another than was written.
+    RunError: it may be whole, but cannot be read at this moment.
+  """
+  try:
+    yield
+  except (ValueError, LookupError, TypeError, AttributeError, OSError) as error:
+    said = f"checkpoint {folder.name.removeprefix('step_')} in {folder.parent}"
+    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+    if _proves(error):
+      raise DamagedError(f"{said} is damaged ({reason})") from error
+    raise RunError(
+      f"{said} cannot be read now ({reason}): it stays where it is; mend that and give the same "
+      "command again"
+    ) from error
+
+
 def check(folder: pathlib.Path, like: Game) -> None:
   """Reads a checkpoint and compares it with its checksum.
 
@@ -87,33 +124,22 @@ def check(folder: pathlib.Path, like: Game) -> None:
     DamagedError: it is proved to be another than was written.
     RunError: it holds another structure, or cannot be read at this moment.
   """
-  step = folder.name.removeprefix("step_")
-  said = f"checkpoint {step} in {folder.parent}"
-  try:
-    written, saved = _metadata(folder), _leaves(folder)
-    expected = {
-      jax.tree_util.keystr(path, simple=True, separator="."): x
-      for path, x in jax.tree_util.tree_leaves_with_path(like)
-    }
-    there, here = _forms(saved), _forms(expected)
+  with reading(folder):
+    written, saved = _metadata(folder), leaves_of(folder)
+    there, here = _forms(saved), _forms(_named(like))
     if there == here:
-      leaves = (saved[name].read().result() for name in expected)
+      leaves = (saved[name].read().result() for name in here)
       found = checksum(leaves, written.get(_NOTE))
       if written.get(_CHECKSUM, found) not in (found, None):
         raise ValueError("its checksum is another")
       return
-  except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
-    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-    if not _proves(error):
-      raise RunError(
-        f"{said} cannot be read now ({reason}): it stays where it is; mend that and give the same "
-        "command again"
-      ) from error
-    raise DamagedError(f"{said} is damaged ({reason})") from error
+    if written.get(_FORMS, _digest(there)) != _digest(there):
+      raise ValueError("the description of its leaves is another")
   name = next(n for n in sorted(there.keys() | here) if there.get(n) != here.get(n))
   raise RunError(
-    f"{said} does not fit the networks of this config: {name} is {there.get(name)} there and "
-    f"{here.get(name)} here; give the flags of the run that wrote it, or another --workdir"
+    f"checkpoint {folder.name.removeprefix('step_')} in {folder.parent} does not fit the networks "
+    f"of this config: {name} is {there.get(name)} there and {here.get(name)} here; give the flags "
+    "of the run that wrote it, or another --workdir"
   )
 
 
@@ -129,7 +155,7 @@ def _metadata(folder: pathlib.Path) -> dict[str, Any]:
   return json.loads((folder / "_CHECKPOINT_METADATA").read_text())["custom_metadata"] or {}
 
 
-def _leaves(folder: pathlib.Path) -> dict[str, Any]:
+def leaves_of(folder: pathlib.Path) -> dict[str, Any]:
   """The arrays of a checkpoint, opened but not read."""
   import tensorstore
 
@@ -148,7 +174,13 @@ def _leaves(folder: pathlib.Path) -> dict[str, Any]:
   return {name: each.result() for name, each in opened.items()}
 
 
-def _forms(leaves: dict[str, Any]) -> dict[str, str]:
+def _named(tree: Game) -> dict[str, Any]:
+  """The leaves of a state by the names that they have in a checkpoint."""
+  leaves = jax.tree_util.tree_leaves_with_path(tree)
+  return {jax.tree_util.keystr(path, simple=True, separator="."): leaf for path, leaf in leaves}
+
+
+def _forms(leaves: Mapping[str, Any]) -> dict[str, str]:
   """Dtypes and shapes as a message shows them."""
 
   def form(leaf: Any) -> str:
@@ -156,3 +188,7 @@ def _forms(leaves: dict[str, Any]) -> dict[str, str]:
     return f"{getattr(dtype, 'numpy_dtype', dtype)}{list(leaf.shape)}"
 
   return {name: form(leaf) for name, leaf in leaves.items()}
+
+
+def _digest(described: dict[str, str]) -> str:
+  return f"{zlib.crc32(json.dumps(described, sort_keys=True).encode()):08x}"

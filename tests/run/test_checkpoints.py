@@ -119,9 +119,18 @@ def change_the_note(folder):
   path.write_text(path.read_text().replace('"owed": false', '"owed": true'))
 
 
-@pytest.mark.parametrize(
-  "damage", [flip_a_bit, lose_half, cut, lose_arrays, lose_metadata, change_the_note]
-)
+def rename_a_leaf(folder):
+  path = folder / "default" / "_METADATA"
+  path.write_text(path.read_text().replace('"mean"', '"meen"'))
+
+
+DAMAGES = [
+  *(flip_a_bit, lose_half, cut, lose_arrays),
+  *(lose_metadata, change_the_note, rename_a_leaf),
+]
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
 def test_damage_is_noticed_and_the_one_before_goes_on(tmp_path, damage, capfd):
   with Checkpoints(tmp_path) as checkpoints:
     for step in (2, 4, 6):
@@ -253,8 +262,8 @@ def test_only_what_proves_other_content_condemns(tmp_path, monkeypatch, error, p
   with Checkpoints(tmp_path) as saved:
     for step in (2, 4):
       saved.save(game(step), None)
-  read = stored._leaves
-  monkeypatch.setattr(stored, "_leaves", lambda f: fail(f) if f.name == "step_4" else read(f))
+  read = stored.leaves_of
+  monkeypatch.setattr(stored, "leaves_of", lambda f: fail(f) if f.name == "step_4" else read(f))
   with Checkpoints(tmp_path) as saved:
     if proved:
       assert int(saved.restore_newest(abstract(game())).step) == 2
