@@ -81,7 +81,7 @@ def checksum(leaves: Any, note: dict[str, Any] | None) -> str:
   total = 0
   for leaf in leaves:
     # Bytes where they lie; bfloat16 has no buffer of its own.
-    total = zlib.crc32(np.ascontiguousarray(leaf).reshape(-1).view(np.uint8), total)
+    total = zlib.crc32(np.ascontiguousarray(leaf).reshape(-1).view(np.uint8).data, total)
   if note is not None:  # older checkpoints have none
     total = zlib.crc32(json.dumps(note, sort_keys=True).encode(), total)
   return f"{total:08x}"

@@ -39,9 +39,7 @@ class Program:
     name: of the file with what it says.
   """
 
-  def __init__(
-    self, module: str, flags: Sequence[str], folder: pathlib.Path, name: str = "said"
-  ) -> None:
+  def __init__(self, module: str, flags: Sequence[str], folder: pathlib.Path, name: str) -> None:
     dropped = {"JAX_COMPILATION_CACHE_DIR", "JAX_PLATFORMS", "XLA_FLAGS"}
     environment = {
       **{name: value for name, value in os.environ.items() if name not in dropped},
@@ -90,18 +88,19 @@ class Run:
   Args:
     workdir: may not exist yet.
     folder: as of `Program`.
+    steps: of the whole run.
   """
 
-  def __init__(self, workdir: pathlib.Path, folder: pathlib.Path) -> None:
-    self.workdir, self.folder = workdir, folder
+  def __init__(self, workdir: pathlib.Path, folder: pathlib.Path, steps: int = STEPS) -> None:
+    self.workdir, self.folder, self.steps = workdir, folder, steps
 
   @contextlib.contextmanager
   def start(
-    self, *flags: str, module: str = "experiments.dcgan", name: str = "said"
+    self, *flags: str, module: str = "experiments.dcgan", name: str = ""
   ) -> Iterator[Program]:
     """The program on this workdir; killed at the end if it runs still."""
-    flags = (f"--workdir={self.workdir}", *FLAGS, f"--steps={STEPS}", *flags)
-    program = Program(module, flags, self.folder, name)
+    flags = (f"--workdir={self.workdir}", *FLAGS, f"--steps={self.steps}", *flags)
+    program = Program(module, flags, self.folder, f"{self.workdir.name}{name}.said")
     try:
       yield program
     finally:
@@ -196,4 +195,3 @@ def free_port() -> int:
   with socket.socket() as server:
     server.bind(("127.0.0.1", 0))
     return server.getsockname()[1]
-

@@ -1,7 +1,7 @@
 """Faults: each strikes a run once, at a moment by chance, and checks what is said of it.
 
 A strike takes the run, a generator of chance and a folder on the run's own small disk, or None. It
-leaves the run stopped, and returns a note of what it hit, or raises `Missed`.
+leaves the run stopped, and returns a note of what it hit, or raises `MissedError`.
 """
 
 import errno
@@ -16,13 +16,13 @@ from collections.abc import Callable
 from jaxgan.run.stored import note_of
 from tests.faults.program import DRAW, SAVE, STEPS, Program, Run
 
-__all__ = ["STRIKES", "Missed", "Strike"]
+__all__ = ["STRIKES", "MissedError", "Strike"]
 
 Strike = Callable[[Run, random.Random, pathlib.Path | None], str]
 _ALTERED = "tests.faults.altered"
 
 
-class Missed(Exception):
+class MissedError(Exception):
   """The moment did not come, or it cannot come on this machine; not counted as a try."""
 
 
@@ -32,12 +32,17 @@ def _resumed(program: Program, run: Run) -> None:
     raise AssertionError(f"ended before its first step:\n{program.said}")
 
 
+def _restored(program: Program, run: Run) -> bool:
+  """Whether a start has its state, before it compiles."""
+  return f" of {run.steps}, in {run.workdir}" in program.said
+
+
 def _somewhere(program: Program, run: Run, chance: random.Random) -> None:
   """A moment of training: some steps on, and some milliseconds."""
   _resumed(program, run)
   target = run.step + chance.randint(1, 14)
   if not program.until(lambda: run.step >= target):
-    raise Missed("the run was at its end")
+    raise MissedError("the run was at its end")
   time.sleep(chance.uniform(0.0, 0.05))
 
 
@@ -50,10 +55,9 @@ def kill_in_training(run: Run, chance: random.Random, _: object) -> str:
 
 def kill_at_the_start(run: Run, chance: random.Random, _: object) -> str:
   """Importing, compiling, reading the checkpoint: at any time until the first step."""
-  moments = ["step .* of", ""]
   with run.start() as program:
-    if chance.choice(moments):
-      program.until(lambda: f"of {STEPS}, in" in program.said)
+    if chance.random() < 0.5:
+      program.until(lambda: _restored(program, run))
     time.sleep(chance.uniform(0.0, 4.0))
     program.kill()
   return ""
@@ -66,7 +70,7 @@ def kill_in_a_checkpoint(run: Run, chance: random.Random, _: object) -> str:
       program.until(lambda: run.unfinished)
       program.until(lambda: not run.unfinished)
     if not program.until(lambda: run.unfinished):
-      raise Missed("the run was at its end")
+      raise MissedError("the run was at its end")
     time.sleep(chance.choice([0.0, 0.002, 0.01, 0.03]))
     program.kill()
   return "half-written" if run.unfinished else "just whole"
@@ -78,7 +82,7 @@ def kill_in_an_evaluation(run: Run, chance: random.Random, _: object) -> str:
     _resumed(program, run)
     picture = _picture(run, run.step + DRAW)
     if not program.until(picture.exists):
-      raise Missed("the run was at its end")
+      raise MissedError("the run was at its end")
     time.sleep(chance.uniform(0.0, 0.02))
     program.kill()
   step = int(picture.stem.split("_")[1])
@@ -107,7 +111,7 @@ def terminate(run: Run, chance: random.Random, _: object) -> str:
 
 def fill_the_disk(run: Run, chance: random.Random, disk: pathlib.Path | None) -> str:
   if disk is None:
-    raise Missed("a small tmpfs cannot be mounted here")
+    raise MissedError("a small tmpfs cannot be mounted here")
   ballast = disk / "ballast"
   with run.start() as program:
     _somewhere(program, run, chance)
@@ -146,12 +150,12 @@ def _damaging(damage: Callable[[pathlib.Path, random.Random], str]) -> Strike:
       first = max(run.checkpoints, default=0)
       enough = lambda: len(run.checkpoints) > 1 and max(run.checkpoints) > first  # noqa: E731
       if not program.until(enough):
-        raise Missed("the run was at its end")
+        raise MissedError("the run was at its end")
       program.kill()
     newest = max(run.checkpoints)
     note = damage(run.checkpoints[newest], chance)
     with run.start() as program:
-      _resumed(program, run)
+      assert program.until(lambda: _restored(program, run)), program.said
       program.kill()
       said = program.said
     if f"checkpoint {newest} is now in" in said:
@@ -207,12 +211,12 @@ def cut_the_log(run: Run, chance: random.Random, _: object) -> str:
 def start_twice(run: Run, chance: random.Random, _: object) -> str:
   with run.start() as program:
     _somewhere(program, run, chance)
-    with run.start(name="second") as second:
+    with run.start(name=".second") as second:
       code = second.ended()
       assert code == 2, f"exit code {code}:\n{second.said}"
       assert f"is in use by process {program.process.pid} on" in second.said, second.said
     if not program.running:
-      raise Missed("the run was at its end")
+      raise MissedError("the run was at its end")
     program.kill()  # its lock file stays
   assert (run.workdir / "lock").exists()
   return ""
@@ -234,7 +238,7 @@ def not_a_number(run: Run, chance: random.Random, _: object) -> str:
   # A few steps only, each of which is compiled once for all tries.
   steps = [step for step in (STEPS // 4, STEPS // 2, 3 * STEPS // 4) if step > run.step + SAVE]
   if not steps:
-    raise Missed("the run was at its end")
+    raise MissedError("the run was at its end")
   step = steps[0]
   with run.start(f"--nan={step}", module=_ALTERED) as program:
     code = program.ended()
