@@ -159,7 +159,9 @@ class Checkpoints:
   def _put_aside(self, step: int) -> None:
     wait("damaged checkpoint")
     if is_first():
-      aside = _set_aside(self._folder / f"step_{step}", self._folder.parent, f"step_{step}")
+      folder = self._folder / f"step_{step}"
+      with writing(self._folder.parent / "damaged"):
+        aside = _set_aside(folder, self._folder.parent, folder.name)
       print(f"checkpoint {step} is now in {aside}; going on from an earlier one", file=sys.stderr)
     wait("put aside")
     self._manager.reload()
@@ -184,18 +186,17 @@ class Checkpoints:
   def _restore(self, like: Game, step: int) -> Game:
     self._manager.wait_until_finished()
     # Looked at by each process for itself, before all of them read it together.
-    words = ["", ""]
+    found = ["", ""]
     try:
       check(self._folder / f"step_{step}", storable(like))
     except RunError as error:
-      words = ["damaged" if isinstance(error, DamagedError) else "refused", str(error)]
-    said = [json.loads(each) for each in gather(json.dumps(words))]
-    for kind, text in sorted(said, reverse=True):  # "refused" before "damaged"
-      if kind == "refused":
-        raise RunError(text)
-      if kind:
-        others = ", ".join(str(each) for each in self.steps if each != step) or "there is none"
-        raise DamagedError(f"{text}; another, {others}, may be whole")
+      found = ["damaged" if isinstance(error, DamagedError) else "refused", str(error)]
+    kinds, texts = zip(*map(json.loads, gather(json.dumps(found))), strict=True)
+    if set(kinds) == {"damaged"}:
+      others = ", ".join(str(each) for each in self.steps if each != step) or "there is none"
+      raise DamagedError(f"{texts[0]}; another, {others}, may be whole")
+    if set(kinds) != {""}:  # also what one process finds damaged, and another whole
+      raise RunError(next(text for text in texts if text))
     with reading(self._folder / f"step_{step}"):  # what only orbax reads
       stored = self._manager.restore(step, args=ocp.args.StandardRestore(storable(like)))
     return stored.replace(key=jax.random.wrap_key_data(stored.key))
@@ -227,6 +228,8 @@ def _check_scores(folder: pathlib.Path, read_only: bool) -> None:
     for path in folder.glob("step_*/metrics/metrics"):
       try:
         float(json.loads(path.read_text())[_SCORE])
+      except OSError as error:
+        raise RunError(f"{path} cannot be read: {error.strerror}") from error
       except (ValueError, LookupError, TypeError) as error:
         if read_only:
           raise RunError(f"{path} is damaged: delete its folder, {path.parent}") from error

@@ -103,7 +103,7 @@ def train(build: Build, config: Config) -> int:
           print(f"{error}\ngoing back, {retry} of {_RETRIES}", file=sys.stderr)
 
 
-_ASKED = 20  # steps after which several processes ask each other for signals, if no line does
+_ASKED = 50  # steps after which several processes ask each other for signals, if no line does
 _RETRIES = 3  # from one checkpoint, after figures that are not finite
 
 

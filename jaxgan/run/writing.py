@@ -35,7 +35,8 @@ def writing(path: str | os.PathLike[str]) -> Iterator[None]:
       reason = error.strerror or str(error)
     if reason is None:
       raise
+    remedy = "make room for it" if reason in _FULL[:2] else "mend that"
     raise RunError(
-      f"{path} cannot be written ({reason}): make room for it, then the same command goes on from "
-      "the last checkpoint"
+      f"{path} cannot be written ({reason}): {remedy}, then the same command goes on from the last "
+      "checkpoint"
     ) from error

@@ -1,4 +1,5 @@
 import errno
+import json
 import shutil
 
 import jax
@@ -272,3 +273,27 @@ def test_only_what_proves_other_content_condemns(tmp_path, monkeypatch, error, p
         saved.restore_newest(abstract(game()))
       assert saved.steps == [2, 4]
       assert not (tmp_path / "damaged").exists()
+
+
+@pytest.mark.parametrize(
+  ("elsewhere", "moved"),
+  [(["damaged", "the same"], True), (["", ""], False), (["refused", "no right"], False)],
+)
+def test_processes_go_back_together_or_not_at_all(tmp_path, monkeypatch, elsewhere, moved):
+  """What another process says of a checkpoint that is damaged for this one."""
+  with Checkpoints(tmp_path) as saved:
+    for step in (2, 4):
+      saved.save(game(step), None)
+  flip_a_bit(tmp_path / "checkpoints" / "step_4")
+
+  def gather(text):
+    return [text, json.dumps(elsewhere) if "damaged" in text else text]
+
+  monkeypatch.setattr(checkpoints, "gather", gather)
+  with Checkpoints(tmp_path) as saved:
+    if moved:
+      assert int(saved.restore_newest(abstract(game())).step) == 2
+    else:
+      with pytest.raises(run.RunError, match="checkpoint 4"):
+        saved.restore_newest(abstract(game()))
+    assert saved.steps == ([2] if moved else [2, 4])

@@ -25,6 +25,14 @@ def test_a_full_disk_names_the_file_and_the_remedy(error):
     raise error
 
 
+def test_what_no_room_would_mend():
+  with (
+    pytest.raises(run.RunError, match=r"cannot be written \(Permission denied\): mend that, then"),
+    writing("file"),
+  ):
+    raise PermissionError(errno.EACCES, "Permission denied")
+
+
 @pytest.mark.parametrize("error", [ValueError("a bug"), run.RunError("another")])
 def test_other_errors_pass(error):
   with pytest.raises(type(error), match=str(error)) as raised, writing("file"):
