@@ -3,32 +3,42 @@
 Each carries a checksum of its leaves, since the format itself does not notice every flipped bit.
 """
 
+import itertools
 import json
 import os
 import pathlib
 import sys
-import zlib
-from typing import Literal, cast
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, NamedTuple, cast
 
 import jax
-import numpy as np
 import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers as policies
 
+from jaxgan._files import replacing
 from jaxgan.run.config import RunError
-from jaxgan.run.processes import is_first, wait
+from jaxgan.run.ending import is_loss
+from jaxgan.run.processes import gather, is_first, wait
+from jaxgan.run.stored import DamagedError, Note, check, metadata, note_of, reading, storable
+from jaxgan.run.writing import writing
 from jaxgan.training import Game
-from jaxgan.types import PyTree
 
-__all__ = ["Checkpoints", "Which"]
+__all__ = ["Checkpoints", "Note", "Ranked", "Which"]
 
 Which = int | Literal["latest", "best"]
-_SCORE = "score"
-_CHECKSUM = "crc32"
+_SCORE, _NAME = "score", "name"
 
 
-class DamagedError(RunError):
-  """A checkpoint is not what was written."""
+class Ranked(NamedTuple):
+  """What checkpoints are ranked by.
+
+  Attributes:
+    name: of the measure; scores of other names are not compared.
+    value: lower is better.
+  """
+
+  name: str
+  value: float
 
 
 class Checkpoints:
@@ -40,40 +50,32 @@ class Checkpoints:
   """
 
   def __init__(self, workdir: str | os.PathLike[str], *, read_only: bool = False) -> None:
-    policy = policies.AnyPreservationPolicy(
-      [
-        policies.LatestN(2),
-        # The last of the sorted checkpoints is preserved: descending, for a score to minimise.
-        policies.BestN(
-          get_metric_fn=lambda metrics: metrics[_SCORE],
-          reverse=True,
-          n=1,
-          keep_checkpoints_without_metrics=False,
-        ),
-      ]
-    )
     folder = pathlib.Path(workdir).absolute() / "checkpoints"
     if read_only and not folder.is_dir():
       raise RunError(f"no checkpoints in {workdir}: the run has not come to its first one")
+    self._folder = folder
     _check_scores(folder, read_only)
-    self._manager = ocp.CheckpointManager(
-      folder,
-      item_handlers=ocp.StandardCheckpointHandler(),
-      options=ocp.CheckpointManagerOptions(
-        preservation_policy=policy,
-        best_fn=lambda metrics: metrics[_SCORE],
-        best_mode="min",
-        step_prefix="step",
-        cleanup_tmp_directories=not read_only,
-        read_only=read_only,
-      ),
-    )
+    with writing(self._folder):
+      self._manager = ocp.CheckpointManager(
+        folder,
+        item_handlers=ocp.StandardCheckpointHandler(),
+        options=ocp.CheckpointManagerOptions(
+          preservation_policy=policies.AnyPreservationPolicy([policies.LatestN(2), _Best()]),
+          best_fn=lambda metrics: metrics[_SCORE],  # has scores stored; `_best` ranks them
+          best_mode="min",
+          step_prefix="step",
+          cleanup_tmp_directories=not read_only,
+          read_only=read_only,
+        ),
+      )
 
   def __enter__(self) -> "Checkpoints":
     return self
 
-  def __exit__(self, *_: object) -> None:
-    self._manager.close()
+  def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+    if not is_loss(error):  # whoever is gone would be waited for
+      with writing(self._folder):
+        self._manager.close()
 
   @property
   def steps(self) -> list[int]:
@@ -87,43 +89,63 @@ class Checkpoints:
 
   @property
   def best(self) -> int | None:
-    """Step of the checkpoint with the lowest score, None if none has a score."""
-    return self._manager.best_step()
+    """Step of the lowest score among those of the newest score's name, None if none has one."""
+    return _best({step: self._manager.metrics(step) for step in self.steps})
 
-  def save(self, game: Game, score: float | None) -> None:
+  def note(self, step: int) -> Note:
+    """What was noted with a checkpoint."""
+    return note_of(self._folder / f"step_{step}")
+
+  def save(self, game: Game, score: Ranked | None, note: Note | None = None) -> None:
     """Starts to write the game under its step; the state is copied before this returns.
 
     Args:
       game: state; must not have been donated.
-      score: lower is better; None leaves the checkpoint out of the ranking.
+      score: None leaves the checkpoint out of the ranking.
+      note: what goes with it.
+
+    Raises:
+      RunError: it, or the one before, cannot be written.
     """
     step = int(game.step)
     if step == self.latest:
       return
-    metrics = None if score is None else {_SCORE: score}
-    stored = _storable(game)
-    self._manager.save(
-      step,
-      args=ocp.args.StandardSave(stored),
-      metrics=metrics,
-      custom_metadata={_CHECKSUM: _checksum(stored)},
-    )
+    stored = storable(game)
+    with writing(self._folder):
+      self._manager.save(
+        step,
+        args=ocp.args.StandardSave(stored),
+        metrics=None if score is None else _metrics(score),
+        custom_metadata=metadata(stored, note or Note()),
+      )
+
+  def rank(self, step: int, score: Ranked) -> None:
+    """Gives a checkpoint that was saved without one its score."""
+    path = self._folder / f"step_{step}" / "metrics" / "metrics"
+    if is_first():
+      with writing(path), replacing(path) as temporary:
+        temporary.write_text(json.dumps(_metrics(score)))
+    wait("score")
+    self._manager.reload()
 
   def restore_newest(self, like: Game) -> Game:
     """Reads the newest checkpoint that is whole; damaged ones are said and put aside.
+
+    Of several processes, all take the same one: the newest that is whole for each of them.
 
     Args:
       like: a game of the same structure, of arrays or `ShapeDtypeStruct` with shardings.
 
     Raises:
-      RunError: none is whole, or the newest holds another structure.
+      RunError: none is whole, or the newest holds another structure or cannot be read now.
     """
     damaged: list[int] = []
-    for step in reversed(self.steps):
+    steps = [int(step) for step in gather(" ".join(map(str, self.steps)))[0].split()]
+    for step in reversed(steps):
       try:
-        game = self.restore(like, step)
+        game = self._restore(like, step)
       except DamagedError as error:
-        if step == self.steps[0]:
+        if step == steps[0]:
           raise
         if is_first():
           print(str(error), file=sys.stderr)
@@ -132,16 +154,14 @@ class Checkpoints:
       for bad in damaged:
         self._put_aside(bad)
       return game
-    raise RunError(f"no checkpoint in {self._manager.directory}")
+    raise RunError(f"no checkpoint in {self._folder}")
 
   def _put_aside(self, step: int) -> None:
     wait("damaged checkpoint")
     if is_first():
-      folder = pathlib.Path(self._manager.directory)
-      aside = folder.parent / "damaged"
-      aside.mkdir(exist_ok=True)
-      number = len(list(aside.iterdir()))
-      (folder / f"step_{step}").rename(aside / f"step_{step}_{number}")
+      folder = self._folder / f"step_{step}"
+      with writing(self._folder.parent / "damaged"):
+        aside = _set_aside(folder, self._folder.parent, folder.name)
       print(f"checkpoint {step} is now in {aside}; going on from an earlier one", file=sys.stderr)
     wait("put aside")
     self._manager.reload()
@@ -155,79 +175,72 @@ class Checkpoints:
 
     Raises:
       DamagedError: it is not what was written.
-      RunError: there is no such checkpoint, or it holds another structure.
+      RunError: there is no such checkpoint, it holds another structure, or cannot be read now.
     """
     step = {"latest": self.latest, "best": self.best}.get(cast(str, which), which)
     if step is None or step not in self.steps:
       found = ", ".join(map(str, self.steps)) or "none"
-      raise RunError(f"no checkpoint {which!r} in {self._manager.directory}; found: {found}")
-    folder = self._manager.directory
+      raise RunError(f"no checkpoint {which!r} in {self._folder}; found: {found}")
+    return self._restore(like, cast(int, step))
+
+  def _restore(self, like: Game, step: int) -> Game:
+    self._manager.wait_until_finished()
+    # Looked at by each process for itself, before all of them read it together.
+    found = ["", ""]
     try:
-      saved = _shapes(self._manager.item_metadata(cast(int, step)))
-      expected = _shapes(_storable(like))
-      if saved == expected:
-        args = ocp.args.StandardRestore(_storable(like))
-        stored = self._manager.restore(cast(int, step), args=args)
-        written = (self._manager.metadata(cast(int, step)).custom_metadata or {}).get(_CHECKSUM)
-        if written is not None and written != _checksum(stored):
-          raise ValueError("its checksum is another")
-        return stored.replace(key=jax.random.wrap_key_data(stored.key))
-      if not saved:
-        raise ValueError("it has no arrays")
-    except (ValueError, KeyError, TypeError, OSError) as error:
-      reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+      check(self._folder / f"step_{step}", storable(like))
+    except RunError as error:
+      found = ["damaged" if isinstance(error, DamagedError) else "refused", str(error)]
+    kinds, texts = zip(*map(json.loads, gather(json.dumps(found))), strict=True)
+    if set(kinds) == {"damaged"}:
       others = ", ".join(str(each) for each in self.steps if each != step) or "there is none"
-      raise DamagedError(
-        f"checkpoint {step} in {folder} is damaged ({reason}); another, {others}, may be whole"
-      ) from error
-    name = next(n for n in sorted(saved.keys() | expected) if saved.get(n) != expected.get(n))
-    raise RunError(
-      f"checkpoint {step} in {folder} does not fit the networks of this config: {name} is "
-      f"{saved.get(name)} there and {expected.get(name)} here; give the flags of the run that "
-      "wrote it, or another --workdir"
-    )
+      raise DamagedError(f"{texts[0]}; another, {others}, may be whole")
+    if set(kinds) != {""}:  # also what one process finds damaged, and another whole
+      raise RunError(next(text for text in texts if text))
+    with reading(self._folder / f"step_{step}"):  # what only orbax reads
+      stored = self._manager.restore(step, args=ocp.args.StandardRestore(storable(like)))
+    return stored.replace(key=jax.random.wrap_key_data(stored.key))
+
+
+def _metrics(score: Ranked) -> dict[str, Any]:
+  return {_SCORE: score.value, _NAME: score.name}
+
+
+class _Best(policies.PreservationPolicy):
+  def should_preserve(self, checkpoints: Sequence[Any], *, context: object) -> list[bool]:
+    best = _best({each.step: each.metrics for each in checkpoints})
+    return [each.step == best for each in checkpoints]
+
+
+def _best(scores: Mapping[int, Any]) -> int | None:
+  """The step of the lowest score, the later of equals, among those of the newest one's name."""
+  scored = {step: metrics for step, metrics in scores.items() if metrics}
+  if not scored:
+    return None
+  name = scored[max(scored)].get(_NAME)
+  alike = [step for step, metrics in scored.items() if metrics.get(_NAME) == name]
+  return min(alike, key=lambda step: (scored[step][_SCORE], -step))
 
 
 def _check_scores(folder: pathlib.Path, read_only: bool) -> None:
   """Puts scores that cannot be read aside, since orbax stops at one; their checkpoints stay."""
-  for path in folder.glob("step_*/metrics/metrics"):
-    try:
-      json.loads(path.read_text())
-    except ValueError as error:
-      if read_only:
-        raise RunError(f"{path} is damaged: delete its folder, {path.parent}") from error
-      if is_first():
-        aside = folder.parent / "damaged"
-        aside.mkdir(exist_ok=True)
-        number = len(list(aside.iterdir()))
-        path.parent.rename(aside / f"{path.parent.parent.name}_metrics_{number}")
+  if is_first():
+    for path in folder.glob("step_*/metrics/metrics"):
+      try:
+        float(json.loads(path.read_text())[_SCORE])
+      except OSError as error:
+        raise RunError(f"{path} cannot be read: {error.strerror}") from error
+      except (ValueError, LookupError, TypeError) as error:
+        if read_only:
+          raise RunError(f"{path} is damaged: delete its folder, {path.parent}") from error
+        aside = _set_aside(path.parent, folder.parent, f"{path.parent.parent.name}_metrics")
         print(f"{path} is damaged and now in {aside}: that score is lost", file=sys.stderr)
   wait("scores")
 
 
-def _shapes(tree: PyTree) -> dict[str, tuple[int, ...]]:
-  """Shapes of the leaves, by names that are the same for a state and what is stored of it."""
-  leaves = jax.tree_util.tree_leaves_with_path(tree)
-  return {
-    jax.tree_util.keystr(path, simple=True, separator="."): tuple(x.shape) for path, x in leaves
-  }
-
-
-def _checksum(stored: Game) -> str | None:
-  """Of all leaves; None where this process does not hold them whole."""
-  leaves = jax.tree.leaves(stored)
-  if not all(leaf.is_fully_addressable or leaf.is_fully_replicated for leaf in leaves):
-    return None
-  total = 0
-  for leaf in leaves:
-    total = zlib.crc32(np.ascontiguousarray(leaf).tobytes(), total)
-  return f"{total:08x}"
-
-
-def _storable(game: Game) -> Game:
-  """Typed keys become their uint32 data, which every version of the format can hold."""
-  if not isinstance(game.key, jax.ShapeDtypeStruct):
-    return game.replace(key=jax.random.key_data(game.key))
-  data = jax.eval_shape(jax.random.key_data, game.key)
-  sharding = game.key.sharding
-  return game.replace(key=jax.ShapeDtypeStruct(data.shape, data.dtype, sharding=sharding))
+def _set_aside(path: pathlib.Path, workdir: pathlib.Path, name: str) -> pathlib.Path:
+  aside = workdir / "damaged"
+  aside.mkdir(exist_ok=True)
+  free = (aside / f"{name}_{number}" for number in itertools.count())
+  path.rename(next(each for each in free if not each.exists()))
+  return aside

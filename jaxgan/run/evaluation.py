@@ -13,6 +13,7 @@ from jaxgan.run.config import RunError
 from jaxgan.run.evidence import PICTURES, Evidence, Reference
 from jaxgan.run.measures import MEASURES, Measure, check, measures_named
 from jaxgan.run.networks import features_named, pixels
+from jaxgan.run.writing import writing
 from jaxgan.training import Game, System
 from jaxgan.types import PyTree
 
@@ -124,7 +125,8 @@ def append_scores(workdir: str | os.PathLike[str], step: int, scores: Sequence[S
     json.dumps({"step": at, **score.to_dict()})
     for at, score in [*kept, *((step, score) for score in scores)]
   ]
-  with replacing(pathlib.Path(workdir) / _SCORES) as temporary:
+  path = pathlib.Path(workdir) / _SCORES
+  with writing(path), replacing(path) as temporary:
     temporary.write_text("".join(line + "\n" for line in lines))
 
 

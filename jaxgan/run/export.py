@@ -3,6 +3,7 @@
 import dataclasses
 import importlib
 import json
+import math
 import pathlib
 import shlex
 import shutil
@@ -13,7 +14,7 @@ import jax
 
 from jaxgan import training
 from jaxgan._files import replacing
-from jaxgan.run.checkpoints import Checkpoints, Which
+from jaxgan.run.checkpoints import Checkpoints, Ranked, Which
 from jaxgan.run.config import Config, Record, RunError, flag_of, read_config
 from jaxgan.run.members import config_of
 from jaxgan.run.population import Population
@@ -52,7 +53,7 @@ def export_member(
   with Checkpoints(workdir, read_only=True) as checkpoints:
     games = checkpoints.restore(population.abstract, checkpoint)
   step = int(games.step)
-  ranking = read_ranking(workdir, step).members
+  metric, ranking = read_ranking(workdir, step)
   index = min(ranking, key=lambda row: row.score).member if member == "best" else member
   if not 0 <= index < len(ranking):
     raise RunError(f"--member={member} must be from 0 to {len(ranking) - 1}, or best")
@@ -65,7 +66,7 @@ def export_member(
   _copy_log(folder_of(workdir, index), pathlib.Path(out), step)
   score = ranking[index].score
   with Checkpoints(out) as checkpoints:
-    checkpoints.save(game, score if score < float("inf") else None)
+    checkpoints.save(game, Ranked(metric, score) if math.isfinite(score) else None)
   # Last: a folder without it is no run yet.
   dataclasses.replace(record, config=dataclasses.asdict(single)).save(out)
   flags = _flags(single, module.Config())

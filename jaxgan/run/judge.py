@@ -12,6 +12,7 @@ from jaxgan.run.conditioning import condition_of
 from jaxgan.run.config import Config
 from jaxgan.run.logs import DivergedError, Log, Silence
 from jaxgan.run.processes import is_first
+from jaxgan.run.writing import writing
 from jaxgan.training import Game, System
 from jaxgan.types import Array, Key
 
@@ -98,7 +99,9 @@ class Judge:
     if not is_first():
       return
     picture = sampling.grid(images)
-    sampling.save_png(self._folder / f"{name}.png", picture)
+    path = self._folder / f"{name}.png"
+    with writing(path):
+      sampling.save_png(path, picture)
     self._log.image(step, "real" if name == "real" else "samples", picture)
 
 

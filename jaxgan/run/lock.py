@@ -1,12 +1,14 @@
 """One run at a time in a workdir."""
 
 import contextlib
+import itertools
 import os
 import pathlib
 import platform
 from collections.abc import Iterator
 
 from jaxgan.run.config import RunError
+from jaxgan.run.writing import writing
 
 __all__ = ["locked"]
 
@@ -47,7 +49,10 @@ def locked(workdir: str | os.PathLike[str]) -> Iterator[None]:
     except OSError:
       yield
       return
-    file.truncate(0)
-    file.write(f"process {os.getpid()} on {platform.node()}\n")
-    file.flush()
+    with writing(path):
+      file.truncate(0)
+      file.write(f"process {os.getpid()} on {platform.node()}\n")
+      file.flush()
+    for left in itertools.chain(path.parent.glob(".*.tmp"), path.parent.glob("*/.*.tmp")):
+      left.unlink(missing_ok=True)  # of `replacing`, in a process that died
     yield

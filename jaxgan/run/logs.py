@@ -1,7 +1,6 @@
 """What a run tells: a progress bar, `metrics.jsonl`, TensorBoard."""
 
 import collections
-import concurrent.futures
 import contextlib
 import json
 import math
@@ -21,6 +20,8 @@ from jaxgan.metrics import Score
 from jaxgan.metrics.health import Monitor
 from jaxgan.run.config import RunError
 from jaxgan.run.evaluation import append_scores
+from jaxgan.run.tensorboard import TensorBoard
+from jaxgan.run.writing import writing
 from jaxgan.types import Metrics
 
 __all__ = ["DivergedError", "Log", "Progress", "Silence", "Window"]
@@ -33,6 +34,9 @@ _IN_FLIGHT = 2  # steps handed to the device ahead of the one that is waited for
 class Log:
   """Writes scalars and pictures to `metrics.jsonl` and `tensorboard/`; a context manager.
 
+  Each line is on disk, as far as the system is concerned, when its method returns; `lines` counts
+  them.
+
   Lines after `step`, left by a run that died behind its last checkpoint, are dropped: they are
   about to be written again.
 
@@ -41,6 +45,7 @@ class Log:
     step: completed steps.
     monitor: watches all lines; what it finds goes to `health.jsonl`.
     say: shows a person what it finds.
+    lines: how many the log had at that step, if it is known.
   """
 
   def __init__(
@@ -49,33 +54,31 @@ class Log:
     step: int,
     monitor: Monitor,
     say: Callable[[str], None] = lambda text: print(text, file=sys.stderr),
+    lines: int | None = None,
   ) -> None:
     self._path = pathlib.Path(workdir) / "metrics.jsonl"
     self._health = pathlib.Path(workdir) / "health.jsonl"
     self._monitor, self._say = monitor, say
-    for path in (self._path, self._health):
-      _truncate(path, step)
-    if self._path.exists():
-      monitor.replay(map(json.loads, self._path.read_text().splitlines()))
-    self._file = self._path.open("a")
-    self._writer = _TensorBoard(pathlib.Path(workdir) / "tensorboard")
+    kept = _truncate(self._path, step, lines)
+    _truncate(self._health, step)
+    monitor.replay(map(json.loads, kept))
+    self.lines = len(kept)
+    self._writer = TensorBoard(pathlib.Path(workdir) / "tensorboard")
 
   def __enter__(self) -> "Log":
     return self
 
   def __exit__(self, *_: object) -> None:
     self._writer.close()
-    self._file.close()
 
   def scalars(self, step: int, values: Mapping[str, float]) -> None:
     """Writes one line."""
-    self._file.write(json.dumps({"step": step, **values}) + "\n")
-    self._file.flush()
+    _append(self._path, {"step": step, **values})
+    self.lines += 1
     self._writer.write("scalars", step, dict(values))
     for verdict in self._monitor.update(step, values):
       self._say(str(verdict))
-      with self._health.open("a") as file:
-        file.write(json.dumps(verdict._asdict()) + "\n")
+      _append(self._health, verdict._asdict())
 
   def scores(self, step: int, scores: Sequence[Score]) -> None:
     """Writes scores as scalars, and with their protocols to `scores.jsonl`."""
@@ -99,6 +102,8 @@ class Log:
 class Silence:
   """The log of a process that leaves writing to another."""
 
+  lines: int | None = None
+
   def scalars(self, step: int, values: Mapping[str, float]) -> None:
     """Writes nothing."""
 
@@ -115,59 +120,26 @@ class Silence:
     """Has nothing to wait for."""
 
 
-def _truncate(path: pathlib.Path, step: int) -> None:
+def _truncate(path: pathlib.Path, step: int, most: int | None = None) -> list[str]:
+  """Drops what is behind a step, and what is no line; returns what is left."""
   if not path.exists():
-    return
+    return []
   kept = []
-  for line in path.read_text().splitlines():
+  for line in path.read_text(errors="replace").splitlines():
     try:
       if json.loads(line)["step"] <= step:
-        kept.append(line + "\n")
-    except (ValueError, KeyError):
+        kept.append(line)
+    except (ValueError, KeyError, TypeError):
       continue  # a line that was cut off by the end of the process
-  with replacing(path) as temporary:
-    temporary.write_text("".join(kept))
+  kept = kept[:most]
+  with writing(path), replacing(path) as temporary:
+    temporary.write_text("".join(line + "\n" for line in kept))
+  return kept
 
 
-class _TensorBoard:
-  """TensorBoard's files, written by a thread of their own, in order.
-
-  Its first task is to import TensorFlow, which takes seconds that the compiler needs anyway. What
-  fails there is raised by a later call.
-  """
-
-  def __init__(self, folder: pathlib.Path) -> None:
-    self._thread = concurrent.futures.ThreadPoolExecutor(1, thread_name_prefix="tensorboard")
-    self._folder = folder
-    self._writer: Any = None
-    self._tasks = collections.deque([self._thread.submit(self._open)])
-
-  def _open(self) -> None:
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
-    from clu import metric_writers
-
-    self._writer = metric_writers.SummaryWriter(str(self._folder))
-
-  def write(self, kind: str, *args: Any) -> None:
-    """Hands over what the method `write_<kind>` of a clu writer takes."""
-    while self._tasks and self._tasks[0].done():
-      self._tasks.popleft().result()
-    self._tasks.append(self._thread.submit(lambda: getattr(self._writer, f"write_{kind}")(*args)))
-
-  def flush(self) -> None:
-    """Waits until all is on disk."""
-    while self._tasks:
-      self._tasks.popleft().result()
-    self._thread.submit(lambda: self._writer.flush()).result()
-
-  def close(self) -> None:
-    """Writes what is left, and ends the thread."""
-    try:
-      self.flush()
-      self._thread.submit(lambda: self._writer.close()).result()
-    finally:
-      self._thread.shutdown()
+def _append(path: pathlib.Path, values: Mapping[str, Any]) -> None:
+  with writing(path), path.open("a") as file:
+    file.write(json.dumps(values) + "\n")
 
 
 class Progress:
@@ -231,10 +203,18 @@ class DivergedError(RunError):
 
 
 class Window:
-  """Metrics and time since the last line of the log; keeps the host from running ahead."""
+  """Metrics and time since the last line of the log; keeps the host from running ahead.
 
-  def __init__(self, waited: Callable[[], float]) -> None:
+  Args:
+    waited: seconds that steps have waited for data.
+    pending: metrics since the last line that an earlier start left, as of `pending`.
+  """
+
+  def __init__(
+    self, waited: Callable[[], float], pending: Mapping[str, Sequence[float]] | None = None
+  ) -> None:
     self._wait_seconds = waited
+    self._earlier = dict(pending or {})
     self._pending: list[Metrics] = []
     self.restart()
 
@@ -261,20 +241,25 @@ class Window:
 
   def means(self, step: int) -> dict[str, float]:
     """Mean of each metric since the last call, with speed and waiting time."""
-    columns = collections.defaultdict(list)
     self.check(step)
-    for row in jax.device_get(self._pending):
-      for name, value in row.items():
-        columns[name].extend(np.ravel(value).tolist())
+    columns = self.pending()
     seconds = max(time.perf_counter() - self._clock, 1e-9)
     values = {name: math.fsum(column) / len(column) for name, column in columns.items()}
-    self._pending = []
+    self._pending, self._earlier = [], {}
     if self._steps:
       values["steps_per_second"] = self._steps / seconds
       waited = self._wait_seconds() - self._waited
       values["data_wait_ms_per_step"] = 1000.0 * waited / self._steps
     self.restart()
     return values
+
+  def pending(self) -> dict[str, list[float]]:
+    """Values of each metric since the last line."""
+    columns = collections.defaultdict(list, {name: list(x) for name, x in self._earlier.items()})
+    for row in jax.device_get(self._pending):
+      for name, value in row.items():
+        columns[name].extend(np.ravel(value).tolist())
+    return dict(columns)
 
   def check(self, step: int) -> None:
     """Refuses to go on, or to save, after a figure that is not a number.

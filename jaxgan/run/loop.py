@@ -16,8 +16,9 @@ from jaxgan import data, training
 from jaxgan.metrics.health import Monitor
 from jaxgan.run import description, processes
 from jaxgan.run.calls import calls
-from jaxgan.run.checkpoints import Checkpoints
+from jaxgan.run.checkpoints import Checkpoints, Note, Ranked
 from jaxgan.run.config import Config, Presets, Record, RunError, parse
+from jaxgan.run.ending import together
 from jaxgan.run.evidence import NotFiniteError
 from jaxgan.run.interruption import Interruption
 from jaxgan.run.judge import Judge
@@ -28,6 +29,7 @@ from jaxgan.run.population import train_population
 from jaxgan.run.preparation import Build, evaluator, prepare
 from jaxgan.run.startup import keep_freed_memory, use_compilation_cache
 from jaxgan.run.state import start
+from jaxgan.run.writing import writing
 
 __all__ = ["Build", "command_line", "main", "train"]
 
@@ -49,7 +51,8 @@ def main(
     if config.compilation_cache:
       use_compilation_cache()
     keep_freed_memory()
-    sys.exit((train_population if config.population else train)(build, config))
+    with together():
+      sys.exit((train_population if config.population else train)(build, config))
 
 
 @contextlib.contextmanager
@@ -96,6 +99,7 @@ def train(build: Build, config: Config) -> int:
           print(f"{error}\ngoing back, {retry} of {_RETRIES}", file=sys.stderr)
 
 
+_ASKED = 50  # steps after which several processes ask each other for signals, if no line does
 _RETRIES = 3  # from one checkpoint, after figures that are not finite
 
 
@@ -111,6 +115,7 @@ def _train(build: Build, config: Config, retry: int, interruption: Interruption)
     checkpoints = stack.enter_context(Checkpoints(config.workdir))
     game = start(system, config, mesh, checkpoints)
     began = step = int(game.step)
+    note = Note() if checkpoints.latest is None else checkpoints.note(step)
     if retry:  # the same data, but other latents
       noise = jax.random.fold_in(game.key, retry)
       game = game.replace(key=jax.device_put(noise, training.replicated(mesh)))
@@ -124,7 +129,8 @@ def _train(build: Build, config: Config, retry: int, interruption: Interruption)
     flags = dataclasses.asdict(config)
     record = Record(experiment, flags, plan.spec, len(dataset), description.environment(mesh))
     if first:
-      record.save(config.workdir)
+      with writing(f"{config.workdir}/config.json"):
+        record.save(config.workdir)
       description.describe(game, dataset, step, config, mesh)
 
     # Where D's updates change in number, the common one: of a step that nothing makes special.
@@ -135,7 +141,7 @@ def _train(build: Build, config: Config, retry: int, interruption: Interruption)
     monitor = Monitor(probabilities=system.probabilities, classes=classes)
     log: Log | Silence = Silence()
     if first:
-      log = stack.enter_context(Log(config.workdir, step, monitor, progress.say))
+      log = stack.enter_context(Log(config.workdir, step, monitor, progress.say, note.lines))
     log.hyperparameters(flags)
     judge = Judge(system, config, dataset, log)
     batches = stack.enter_context(
@@ -149,10 +155,35 @@ def _train(build: Build, config: Config, retry: int, interruption: Interruption)
         workers=config.workers,
       )
     )
-    window = Window(lambda: batches.wait_seconds)
+    window = Window(lambda: batches.wait_seconds, note.pending)
+
+    def scored() -> Ranked:
+      here = processes.local(game)
+      if evaluate is None:
+        return Ranked("sliced_wasserstein", judge.score(here))
+      try:
+        scores = evaluate(here)
+      except NotFiniteError as error:
+        raise DivergedError(f"the samples are not finite at step {step}") from error
+      log.scores(step, scores)
+      judge.watch(here, curves(scores))
+      progress.say("\n".join(str(each) for each in scores))
+      return Ranked(f"{scores[0].name} by {scores[0].protocol}", evaluate.rank(scores))
+
+    def reported() -> None:
+      if system.report is None or (evaluate is None and step < config.steps):
+        return
+      figures = dict(system.report(processes.local(game)))
+      if figures:
+        log.scalars(step, figures)
+        progress.say(", ".join(f"{name} {value:.4g}" for name, value in figures.items()))
+
     started = time.perf_counter()
 
     try:
+      if note.owed:
+        checkpoints.rank(step, scored())
+        reported()
       for steps, call in calls(system, mesh, batches, step, config.steps, config.steps_per_call):
         game, metrics = call(game)
         window.add(metrics, steps)
@@ -169,45 +200,28 @@ def _train(build: Build, config: Config, retry: int, interruption: Interruption)
 
         last = step == config.steps
         stopping = interruption.signal is not None
-        if jax.process_count() > 1:  # they stop together, at a line of the log
-          stopping = step % config.log_every == 0 and processes.agree(stopping)
-        if last or stopping or step % config.log_every == 0:
+        if jax.process_count() > 1:  # they stop together, soon enough
+          asked = step // _ASKED > (step - steps) // _ASKED or step % config.log_every == 0
+          stopping = asked and processes.agree(stopping)
+        if last or step % config.log_every == 0:
           values = window.means(step)
           log.scalars(step, values)
           progress.show(values)
         if last or step % config.sample_every == 0:
           with window.paused():
             judge.draw(processes.local(game))
-        saving = last or stopping or step % config.checkpoint_every == 0
-        # Whoever sends a signal may not wait long: no score, but the state is safe.
-        score = None
-        if evaluate is not None and (last or (step % config.eval_every == 0 and not stopping)):
+        due = last or step % (config.eval_every or config.checkpoint_every) == 0
+        if due or stopping or step % config.checkpoint_every == 0:
           with window.paused():
             window.check(step)
+            # Whoever sends a signal may not wait long: the state is safe, the next start scores it.
+            owed = due and stopping and not last
+            score = scored() if due and not owed else None
             try:
-              scores = evaluate(processes.local(game))
-            except NotFiniteError as error:
-              raise DivergedError(f"the samples are not finite at step {step}") from error
-            log.scores(step, scores)
-            judge.watch(processes.local(game), curves(scores))
-            progress.say("\n".join(str(each) for each in scores))
-            score, saving = evaluate.rank(scores), True
-        if saving:
-          with window.paused():
-            window.check(step)
-            if evaluate is None and (last or not stopping):
-              score = judge.score(processes.local(game))
-            checkpoints.save(game, score)
-        # Saved before, since what is not the loop's own may fail.
-        if system.report is not None and (
-          last or (config.eval_every and step % config.eval_every == 0)
-        ):
-          with window.paused():
-            window.check(step)
-            figures = dict(system.report(processes.local(game)))
-            if figures:
-              log.scalars(step, figures)
-              progress.say(", ".join(f"{name} {value:.4g}" for name, value in figures.items()))
+              if due and not owed:
+                reported()
+            finally:  # also where the report, which is not the loop's own, fails
+              checkpoints.save(game, score, Note(window.pending(), log.lines, owed))
         if last or stopping:
           break
     except DivergedError as error:

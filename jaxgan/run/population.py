@@ -22,7 +22,7 @@ from jaxgan import data, training
 from jaxgan.metrics.health import Monitor
 from jaxgan.run import description
 from jaxgan.run.calls import spans
-from jaxgan.run.checkpoints import Checkpoints
+from jaxgan.run.checkpoints import Checkpoints, Note, Ranked
 from jaxgan.run.config import Config, Record, RunError
 from jaxgan.run.interruption import Interruption
 from jaxgan.run.lock import locked
@@ -31,6 +31,7 @@ from jaxgan.run.members import Member, members_of, scalar_build
 from jaxgan.run.preparation import Build, Plan, evaluator, prepare
 from jaxgan.run.ranking import append_ranking, ranking_table
 from jaxgan.run.reports import Report
+from jaxgan.run.writing import writing
 from jaxgan.training import Game
 from jaxgan.types import Array, ImageSpec
 
@@ -127,7 +128,8 @@ def train_population(build: Build, config: Config) -> int:
       print(said, file=sys.stderr)
       return 0
     flags, where = dataclasses.asdict(config), description.environment(mesh)
-    Record(plan.experiment, flags, plan.spec, len(plan.dataset), where).save(config.workdir)
+    with writing(f"{config.workdir}/config.json"):
+      Record(plan.experiment, flags, plan.spec, len(plan.dataset), where).save(config.workdir)
     description.describe(training.member(game, 0), plan.dataset, step, config, mesh)
     print(f"{len(members)} members, in {config.workdir}/members", file=sys.stderr)
 
@@ -142,6 +144,9 @@ def train_population(build: Build, config: Config) -> int:
         report.evaluator = evaluators(report.system)
 
     pending: list[Mapping[str, Array]] = []
+    earlier = {} if checkpoints.latest is None else checkpoints.note(step).pending
+    if earlier:  # what the log had not got when the last start was stopped
+      pending.append({name: np.asarray(column) for name, column in earlier.items()})
     clock, since = time.perf_counter(), step
     for steps in spans(plan.system, step, config.steps, config.steps_per_call):
       game, metrics = play(game, source, order(step, steps))
@@ -152,8 +157,8 @@ def train_population(build: Build, config: Config) -> int:
       progress.advance(steps)
 
       last, stopping = step == config.steps, interruption.signal is not None
-      if last or stopping or step % config.log_every == 0:
-        columns = _means(jax.device_get(pending))
+      if last or step % config.log_every == 0:
+        columns = {name: column.mean(0) for name, column in _columns(pending).items()}
         rate = (step - since) / (time.perf_counter() - clock)
         for report in reports:
           report.take(step, {name: float(column[report.index]) for name, column in columns.items()})
@@ -177,7 +182,9 @@ def train_population(build: Build, config: Config) -> int:
             scores[report.index] = report.score(training.member(game, report.index))
         best = min(scores)
         append_ranking(config.workdir, step, reports[0].metric, members, scores)
-        checkpoints.save(game, best if math.isfinite(best) else None)
+        score = Ranked(reports[0].metric, best) if math.isfinite(best) else None
+        left = {name: column.tolist() for name, column in _columns(pending).items()}
+        checkpoints.save(game, score, Note(left))
       if since == step:  # what was done beside the steps does not count
         clock = time.perf_counter()
       if last or stopping:
@@ -235,9 +242,12 @@ def _updates(plan: Plan, step: int) -> int:
   return plan.system.d_steps(step) if callable(plan.system.d_steps) else plan.system.d_steps
 
 
-def _means(calls: Sequence[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
-  """Of each metric, over the steps, by member."""
-  return {name: np.concatenate([call[name] for call in calls]).mean(0) for name in calls[0]}
+def _columns(calls: Sequence[Mapping[str, Array]]) -> dict[str, np.ndarray]:
+  """Of each metric, its values `[steps, members]`."""
+  whole = jax.device_get(list(calls))
+  return (
+    {name: np.concatenate([call[name] for call in whole]) for name in whole[0]} if whole else {}
+  )
 
 
 def _spread(columns: Mapping[str, np.ndarray]) -> dict[str, float]:

@@ -5,13 +5,20 @@ logs and pictures and speaks. What is computed beside the steps (samples, scores
 computes for itself, on a device of its own, so that all come to the same decisions.
 """
 
+import itertools
+from typing import Any
+
 import jax
 import numpy as np
 
 from jaxgan.run.config import Config, RunError
 from jaxgan.types import PyTree
 
-__all__ = ["agree", "connect", "is_first", "local", "wait"]
+__all__ = ["agree", "connect", "gather", "is_first", "local", "wait"]
+
+_PATIENCE = 300  # seconds until a process that others wait for is given up, at start and end
+_HEARTBEAT = 60  # seconds without a sign of life after which a process counts as gone
+_gathered = itertools.count()
 
 
 def connect(config: Config) -> None:
@@ -44,9 +51,18 @@ def connect(config: Config) -> None:
         f"--process-id={index} must be from 0 to one less than --num-processes={count}"
       )
   try:
-    jax.distributed.initialize(address, count, index)
+    jax.distributed.initialize(
+      address,
+      count,
+      index,
+      initialization_timeout=_PATIENCE,
+      heartbeat_timeout_seconds=_HEARTBEAT,
+      shutdown_timeout_seconds=_PATIENCE,
+    )
   except (RuntimeError, ValueError) as error:
     reason = (str(error) or type(error).__name__).splitlines()[0]
+    if "DEADLINE_EXCEEDED" in reason:
+      reason = f"not all processes came within {_PATIENCE} s; see what the others said"
     raise RunError(f"--coordinator={config.coordinator}: {reason}") from error
 
 
@@ -69,6 +85,22 @@ def agree(flag: bool) -> bool:
   from jax.experimental import multihost_utils
 
   return bool(np.any(multihost_utils.process_allgather(np.asarray(flag))))
+
+
+def gather(text: str) -> list[str]:
+  """What every process says, in their order; all must ask, and as often.
+
+  It needs no device, so that a process may fail beside it without spoiling a collective.
+  """
+  if jax.process_count() == 1:
+    return [text]
+  from jax._src import distributed
+
+  client: Any = distributed.global_state.client
+  folder = f"jaxgan/gathered/{next(_gathered)}"
+  client.key_value_set(f"{folder}/{jax.process_index()}", text)
+  names = (f"{folder}/{index}" for index in range(jax.process_count()))
+  return [client.blocking_key_value_get(name, 1000 * _PATIENCE) for name in names]
 
 
 def wait(name: str) -> None:

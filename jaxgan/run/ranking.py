@@ -11,6 +11,7 @@ import numpy as np
 from jaxgan._files import replacing
 from jaxgan.run.config import RunError, flag_of
 from jaxgan.run.members import Member
+from jaxgan.run.writing import writing
 
 __all__ = ["Ranked", "Ranking", "append_ranking", "ranking_table", "read_ranking"]
 
@@ -47,7 +48,7 @@ def append_ranking(
     for each, score in zip(members, scores, strict=True)
   ]
   kept.append(json.dumps({"step": step, "metric": metric, "members": rows}))
-  with replacing(path) as temporary:
+  with writing(path), replacing(path) as temporary:
     temporary.write_text("".join(line + "\n" for line in kept))
 
 

@@ -1,7 +1,9 @@
 import json
 
+import jax.numpy as jnp
+
 from jaxgan.metrics.health import Monitor
-from jaxgan.run.logs import Log
+from jaxgan.run.logs import Log, Window
 
 
 def lines(path):
@@ -29,3 +31,40 @@ def test_verdicts_are_said_once_and_kept_over_a_resume(tmp_path):
   write(450, 600, 400)  # from before the verdict: it is found again
   assert len(said) == 2
   assert lines(tmp_path / "health.jsonl") == kept
+
+
+def test_lines_behind_the_checkpoint_are_dropped(tmp_path):
+  """By their step; by their number where it is known; and what is no line."""
+
+  def start(step, lines=None):
+    return Log(tmp_path, step, Monitor(), lambda text: None, lines)
+
+  with start(0) as log:
+    for step in (2, 4, 4, 6):
+      log.scalars(step, {"loss_D": float(step)})
+    assert log.lines == 4
+  with (tmp_path / "metrics.jsonl").open("ab") as file:
+    file.write(b'{"step": 8, "loss_D": 1\xff')
+  with start(4) as log:
+    assert log.lines == 3
+  with start(4, 2) as log:
+    assert log.lines == 2
+    log.scalars(5, {"loss_D": 0.0})
+  assert [line["step"] for line in lines(tmp_path / "metrics.jsonl")] == [2, 4, 5]
+
+
+def test_means_do_not_see_an_interruption():
+  def window(pending=None):
+    return Window(lambda: 0.0, pending)
+
+  values = [jnp.float32(x) for x in (0.1, 1e-7, 3.3, 1e4)]
+  whole, before = window(), window()
+  for x in values:
+    whole.add({"loss_D": x}, 1)
+  for x in values[:2]:
+    before.add({"loss_D": x}, 1)
+  after = window(json.loads(json.dumps(before.pending())))
+  for x in values[2:]:
+    after.add({"loss_D": x}, 1)
+  assert after.means(4)["loss_D"] == whole.means(4)["loss_D"]
+  assert after.pending() == {}
