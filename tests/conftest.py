@@ -14,8 +14,13 @@ os.environ["XLA_FLAGS"] = " ".join(
   ]
 ).strip()
 
+import hypothesis
 import jax
 import pytest
+
+# The same examples in every run, however slow the machine, and no files left behind.
+hypothesis.settings.register_profile("same", derandomize=True, deadline=None, database=None)
+hypothesis.settings.load_profile("same")
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 

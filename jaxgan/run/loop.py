@@ -7,8 +7,7 @@ import shlex
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 import absl.logging
 import jax
@@ -28,13 +27,11 @@ from jaxgan.run.logs import DivergedError, Log, Progress, Silence, Window
 from jaxgan.run.measures import curves, measures_named
 from jaxgan.run.networks import Named, network_named, pixels
 from jaxgan.run.startup import keep_freed_memory, use_compilation_cache
-from jaxgan.run.state import load_data, start
+from jaxgan.run.state import Build, built, load_data, start
 from jaxgan.training import System
 from jaxgan.types import ImageSpec
 
 __all__ = ["Build", "command_line", "main", "train"]
-
-Build = Callable[[Any, ImageSpec], System]
 
 
 def main(
@@ -122,11 +119,7 @@ def _train(build: Build, config: Config, retry: int, interruption: Interruption)
       f"--dataset={config.dataset} has {len(dataset)} pictures {spec}, but the run in "
       f"{config.workdir} was trained on {previous.pictures} {previous.spec}; choose another workdir"
     )
-  try:
-    system = build(config, spec)
-    jax.eval_shape(system.init, jax.random.key(0))
-  except ValueError as error:
-    raise RunError(f"{experiment} cannot be built from these flags: {error}") from error
+  system = built(build, config, spec)
   if config.batch_size % (mesh.size * system.batch_multiple):
     raise RunError(
       f"--batch-size={config.batch_size} must be divisible by {mesh.size * system.batch_multiple}: "
