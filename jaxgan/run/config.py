@@ -218,11 +218,24 @@ class Record:
       content = json.loads(path.read_text())
       spec = content.pop("spec")
       shape, classes = tuple(spec["shape"]), tuple(spec["classes"])
-      return cls(**{**content, "spec": ImageSpec(shape, classes)})
-    except (ValueError, KeyError, TypeError) as error:
+      record = cls(**{**content, "spec": ImageSpec(shape, classes)})
+      record._check()
+      return record
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
       raise RunError(
         f"{path} is damaged ({error}); delete it and start with the flags of the run"
       ) from error
+
+  def _check(self) -> None:
+    """Refuses what `save` does not write."""
+    shape, classes = self.spec
+    whole = (*shape, self.pictures)
+    if len(shape) != 3 or not all(type(x) is int and 0 < x < 2**31 for x in whole):
+      raise ValueError(f"{self.pictures} pictures of {shape}")
+    if max(shape) > 1 << 16 or not all(isinstance(x, str) for x in (self.experiment, *classes)):
+      raise ValueError(f"pictures of {shape}, classes {classes}, of {self.experiment}")
+    if not isinstance(self.config, dict) or not isinstance(self.environment, dict):
+      raise ValueError("its config and environment must be objects")
 
 
 def read_config(record: Record, config_type: type[ConfigT]) -> ConfigT:

@@ -119,12 +119,17 @@ def _truncate(path: pathlib.Path, step: int) -> None:
   if not path.exists():
     return
   kept = []
-  for line in path.read_text().splitlines():
+  last = 0
+  for line in path.read_text(errors="replace").splitlines():
     try:
-      if json.loads(line)["step"] <= step:
+      row = json.loads(line)
+      at = row["step"]
+      [float(x) for x in row.values() if isinstance(x, int)]  # of 400 digits it is none
+      if isinstance(at, int) and last <= at <= step:
         kept.append(line + "\n")
-    except (ValueError, KeyError):
-      continue  # a line that was cut off by the end of the process
+        last = at
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
+      continue  # a line that was cut off by the end of the process, or by somebody's hand
   with replacing(path) as temporary:
     temporary.write_text("".join(kept))
 
