@@ -37,7 +37,7 @@ class Config(run.Config):
   """Give each block a part of the latent; needs `--shared`."""
   deep: bool = False
   """BigGAN-deep's blocks, which all get the whole latent; needs `--shared`."""
-  attention: int | None = None
+  attention: run.Resolution | None = None
   """Resolution at which positions attend to each other; none by default."""
   orthogonal_weight: run.Weight = 0.0
   """beta of equation 3, on the generator's kernels; the paper's is 1e-4."""

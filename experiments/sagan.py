@@ -29,7 +29,7 @@ class Config(run.Config):
   """Decay of its second moment."""
   latent_dim: run.Width = 128
   """Dimensions of the normal latent."""
-  attention: int = 16
+  attention: run.Resolution = 16
   """Resolution at which positions attend to each other; the paper's is 32, of 128 pixels."""
   conditional: bool = True
   """Tell both players the class, where the data have classes."""

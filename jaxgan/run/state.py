@@ -42,6 +42,8 @@ def built(build: Build, config: Config, spec: ImageSpec) -> System:
     game = jax.eval_shape(system.init, jax.random.key(0))
   except (ValueError, OverflowError) as error:
     message = _with_flags(str(error), *(field.name for field in dataclasses.fields(config)))
+    if "--" not in message:
+      message = f"--width={config.width}, --resolution={config.resolution}: {message}"
     raise RunError(f"the networks cannot be built from these flags: {message}") from error
   state = sum(math.prod(x.shape) * x.dtype.itemsize for x in jax.tree.leaves(game))
   _check_memory(state, "the parameters and what is kept of them", f"--width={config.width}")

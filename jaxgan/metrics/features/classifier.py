@@ -168,6 +168,8 @@ def load(path: str | os.PathLike[str]) -> tuple[Description, PyTree]:
   try:
     flat = read_arrays(path)
     content = json.loads(str(flat.pop("description")))
+    if not all(array.dtype == np.float32 for array in flat.values()):
+      raise TypeError("parameters that are not float32")
     form = content.pop("form")
     if form != _FORM:
       raise ValueError(f"form {form} and not {_FORM}")
@@ -200,7 +202,6 @@ def _check(description: Description) -> None:
     raise TypeError("a name that is no text")
   if not all(isinstance(each, int | float) for each in numbers):
     raise TypeError("a size that is no number")
-  if (
-    len(description.shape) != 3 or not 0 < min(description.shape) <= max(description.shape) < 2**16
-  ):
-    raise ValueError(f"pictures of {description.shape}")
+  shape = description.shape
+  if len(shape) != 3 or not 0 < min(shape) <= max(shape) < 1 << 16:
+    raise ValueError(f"pictures of {shape}")

@@ -17,7 +17,7 @@ from jaxgan._archives import check_size
 
 __all__ = ["WeightsError", "fold_batch_norm", "match", "read_torch"]
 
-_MOST_PICKLE = 1 << 22  # bytes of names and shapes; each may take a hundred in memory
+_MOST_PICKLE = 1 << 20  # bytes of names and shapes; each may take some hundred in memory
 _MAGIC = 0x1950A86A20F9469CFC6C  # opens a file of the form before PyTorch 1.6
 _PROTOCOL = 1001
 
@@ -149,8 +149,8 @@ class _Unpickler(pickle._Unpickler):
       return _GLOBALS[module, name]
     except KeyError:
       raise WeightsError(
-        f"the file names {f'{module}.{name}':.200}, which a file of weights has no need of and which "
-        "is not run: save a state_dict of plain tensors"
+        f"the file names {f'{module}.{name}':.200}, which a file of weights has no need of and "
+        "which is not run: save a state_dict of plain tensors"
       ) from None
 
   def persistent_load(self, pid: Any) -> _Storage:
