@@ -32,7 +32,8 @@ def test_an_honest_record_is_read_up_to_its_checkpoint(tmp_path):
   "name",
   [
     "os", "json.decoder", "nowhere.at.all", "", ".", "..x", "experiments.", "../run", "a b",
-    "__main__", "experiments.dcgan:build", "experiments.choices", "experiments.mixtures", "jaxgan.run",
+    "__main__", "experiments.dcgan:build", "experiments.choices", "experiments.mixtures",
+    "jaxgan.run",
   ],
 )  # fmt: skip
 def test_a_record_of_what_is_no_experiment_is_refused(tmp_path, name):
