@@ -232,7 +232,7 @@ def odd(tmp_path):
   yield (tmp_path / "cmyk.jpg").read_bytes(), rgb, 9
   frames = [image.new("L", (3, 3), level) for level in (10, 200)]
   frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:])
-  yield (tmp_path / "a.gif").read_bytes(), np.full([3, 3, 1], 10), 0
+  yield (tmp_path / "a.gif").read_bytes(), np.full([3, 3, 3], 10), 0  # by a palette
 
 
 @pytest.mark.filterwarnings("ignore:'mode' parameter is deprecated:DeprecationWarning")
