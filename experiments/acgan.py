@@ -18,12 +18,12 @@ from jaxgan.types import Array, Batch, ImageSpec
 class Config(run.Config):
   """Flags of AC-GAN."""
 
-  batch_size: int = 100
-  adam_b1: float = 0.5
+  batch_size: run.Count = 100
+  adam_b1: run.Decay = 0.5
   """Decay of Adam's first moment."""
-  latent_dim: int = 100
+  latent_dim: run.Width = 100
   """Dimensions of the normal noise beside the class."""
-  class_weight: float = 1.0
+  class_weight: run.Weight = 1.0
   """Of the class terms L_C in both objectives."""
 
 

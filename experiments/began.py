@@ -19,19 +19,19 @@ from jaxgan.types import AdversarialLoss, Array, Batch, ImageSpec
 class Config(run.Config):
   """Flags of BEGAN."""
 
-  batch_size: int = 16
-  learning_rate: float = 8e-5
+  batch_size: run.Count = 16
+  learning_rate: run.Rate = 8e-5
   """Of both players' Adam."""
-  halve_every: int = 100_000
+  halve_every: run.Count = 100_000
   """Updates after which the rate is halved, again and again."""
-  adam_b1: float = 0.5
+  adam_b1: run.Decay = 0.5
   """Decay of Adam's first moment."""
-  latent_dim: int = 64
+  latent_dim: run.Width = 64
   """Dimensions of the uniform latent, and of the autoencoder's code."""
   gamma: float = 0.5
   """Energy of fakes over that of real pictures at the equilibrium, in (0, 1]; lower is less
   varied."""
-  k_rate: float = 0.001
+  k_rate: run.Weight = 0.001
   """lambda_k: gain of the control."""
 
   def __post_init__(self) -> None:

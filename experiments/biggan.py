@@ -20,28 +20,28 @@ from jaxgan.types import Array, ImageSpec, PyTree
 class Config(run.Config):
   """Flags of BigGAN."""
 
-  batch_size: int = 50
-  learning_rate: float = 2e-4
+  batch_size: run.Count = 50
+  learning_rate: run.Rate = 2e-4
   """Of the generator's Adam."""
-  d_learning_rate: float = 2e-4
+  d_learning_rate: run.Rate = 2e-4
   """Of the discriminator's."""
-  adam_b2: float = 0.999
+  adam_b2: run.Decay = 0.999
   """Decay of Adam's second moment; that of the first is 0."""
-  n_dis: int = 4
+  n_dis: run.Updates = 4
   """Discriminator updates to each of the generator's."""
-  latent_dim: int = 128
+  latent_dim: run.Width = 128
   """Dimensions of the normal latent; it divides by the blocks and one where it is hierarchical."""
-  shared: int = 0
+  shared: run.Size = 0
   """Dimension of the embedding of the class that all blocks share; 0 for a table in each."""
   hierarchical: bool = False
   """Give each block a part of the latent; needs `--shared`."""
   deep: bool = False
   """BigGAN-deep's blocks, which all get the whole latent; needs `--shared`."""
-  attention: int | None = None
+  attention: run.Resolution | None = None
   """Resolution at which positions attend to each other; none by default."""
-  orthogonal_weight: float = 0.0
+  orthogonal_weight: run.Weight = 0.0
   """beta of equation 3, on the generator's kernels; the paper's is 1e-4."""
-  accumulate: int = 1
+  accumulate: run.Updates = 1
   """Pieces in which a batch is taken; the batch of a device divides by it."""
 
   def __post_init__(self) -> None:
@@ -49,8 +49,6 @@ class Config(run.Config):
     super().__post_init__()
     if (self.hierarchical or self.deep) and not self.shared:
       raise run.RunError("--hierarchical and --deep need a shared embedding: give --shared=128")
-    if self.accumulate < 1:
-      raise run.RunError(f"--accumulate={self.accumulate} must be at least 1")
 
 
 PRESETS: run.Presets = {

@@ -16,15 +16,15 @@ from jaxgan.types import ImageSpec
 class Config(run.Config):
   """Flags of the conditional GAN."""
 
-  resolution: int = 28
-  batch_size: int = 100
-  width: int = 1200
+  resolution: run.Resolution = 28
+  batch_size: run.Count = 100
+  width: run.Width = 1200
   """Of the generator's last hidden layer; the other layers keep the paper's proportions to it."""
-  learning_rate: float = 0.1
+  learning_rate: run.Rate = 0.1
   """Of both players at the start; each update divides it by 1.00004, down to 1e-6."""
-  momentum_steps: int = 125_000
+  momentum_steps: run.Count = 125_000
   """Updates over which momentum grows from 0.5 to 0.7."""
-  latent_dim: int = 100
+  latent_dim: run.Width = 100
   """Dimensions of the noise beside the class, uniform in the unit hypercube."""
 
 

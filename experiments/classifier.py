@@ -33,31 +33,26 @@ _IN_MEMORY = 4e9  # most bytes of pictures
 class Training:
   """How a classifier is trained."""
 
-  steps: int = 1500
+  steps: run.Count = 1500
   """Most updates; fewer where the set is small."""
-  epochs: int = 40
+  epochs: run.Count = 40
   """Most passes over the pictures."""
-  batch_size: int = 128
+  batch_size: run.Count = 128
   """Pictures in an update."""
-  learning_rate: float = 3e-3
+  learning_rate: run.Rate = 3e-3
   """Adam's at the start; it falls to zero as a cosine."""
-  shift: int = 1
+  shift: run.Size = 1
   """Pictures are moved by up to so many pixels each way."""
   flip: bool = False
   """Mirror pictures at random, left to right."""
-  width: int = 32
+  width: run.Width = 32
   """Channels of the first convolution."""
-  seed: int = 0
+  seed: run.Seed = 0
   """Of weights, order, shifts, and of the choice of pictures that are held out."""
 
   def __post_init__(self) -> None:
     """Refuses values that make no classifier."""
-    for name in ("steps", "epochs", "batch_size", "learning_rate", "width"):
-      if getattr(self, name) <= 0:
-        flag = name.replace("_", "-")
-        raise run.RunError(f"--{flag}={getattr(self, name)} must be positive")
-    if self.shift < 0 or self.seed < 0:
-      raise run.RunError(f"--shift={self.shift} and --seed={self.seed} must not be negative")
+    run.check_fields(self)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -16,14 +16,14 @@ from jaxgan.types import ImageSpec
 class Config(run.Config):
   """Flags of DCGAN."""
 
-  latent_dim: int = 100
+  latent_dim: run.Width = 100
   """Dimensions of the normal latent."""
-  adam_b1: float = 0.5
+  adam_b1: run.Decay = 0.5
   """Decay of Adam's first moment."""
   game: str = "alternating"
   """How gradients become updates: alternating, simultaneous, extragradient, past_extragradient,
   optimistic, consensus, symplectic, competitive, unrolled, lookahead or top_k."""
-  packing: int = 1
+  packing: run.Count = 1
   """PacGAN (Lin et al. 2018): pictures that the discriminator judges together."""
 
   def __post_init__(self) -> None:

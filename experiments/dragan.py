@@ -18,15 +18,15 @@ from jaxgan.types import ImageSpec
 class Config(run.Config):
   """Flags of DRAGAN."""
 
-  learning_rate: float = 1e-4
+  learning_rate: run.Rate = 1e-4
   """Of both players' Adam."""
-  adam_b1: float = 0.5
+  adam_b1: run.Decay = 0.5
   """Decay of Adam's first moment."""
-  adam_b2: float = 0.9
+  adam_b2: run.Decay = 0.9
   """Decay of its second moment."""
-  latent_dim: int = 100
+  latent_dim: run.Width = 100
   """Dimensions of the normal latent."""
-  penalty_weight: float = 10.0
+  penalty_weight: run.Weight = 10.0
   """lambda."""
 
 

@@ -17,16 +17,16 @@ from jaxgan.types import Array, Batch, ImageSpec
 class Config(run.Config):
   """Flags of EBGAN."""
 
-  learning_rate: float = 1e-3
+  learning_rate: run.Rate = 1e-3
   """Of both players' Adam; the paper's on MNIST."""
-  adam_b1: float = 0.5
+  adam_b1: run.Decay = 0.5
   """Decay of Adam's first moment."""
-  latent_dim: int = 100
+  latent_dim: run.Width = 100
   """Dimensions of the normal latent."""
-  margin: float = 10.0
+  margin: run.Bound = 10.0
   """m: energy that fakes are pushed up to, in the unit of the error, the Euclidean norm over all
   pixels in [-1, 1]. Near the energy of real pictures; above it by far, D ignores them."""
-  pulling_away_weight: float = 0.1
+  pulling_away_weight: run.Weight = 0.1
   """Of the pulling-away term."""
 
 

@@ -32,16 +32,16 @@ class Config(run.Config):
   """Flags of f-GAN."""
 
   divergence: Annotated[str, choices.listed(DIVERGENCES, "What is minimised")] = "kullback_leibler"
-  resolution: int = 28
-  width: int = 1200
+  resolution: run.Resolution = 28
+  width: run.Width = 1200
   """Of the generator's hidden layers; the discriminator's are a fifth as wide."""
-  adam_b1: float = 0.5
+  adam_b1: run.Decay = 0.5
   """Decay of Adam's first moment."""
-  latent_dim: int = 100
+  latent_dim: run.Width = 100
   """Dimensions of the uniform latent."""
-  packing: int = 1
+  packing: run.Count = 1
   """PacGAN: pictures that the discriminator judges together."""
-  parzen_samples: int = 16_000
+  parzen_samples: run.Samples = 16_000
   """Samples of the Parzen window estimate at the end."""
 
   def __post_init__(self) -> None:

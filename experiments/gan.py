@@ -20,23 +20,23 @@ from jaxgan.types import Array, ImageSpec
 class Config(run.Config):
   """Flags of the first GAN."""
 
-  resolution: int = 28
-  batch_size: int = 100
-  width: int = 1200
+  resolution: run.Resolution = 28
+  batch_size: run.Count = 100
+  width: run.Width = 1200
   """Of the generator's hidden layers; the discriminator's are a fifth as wide."""
-  learning_rate: float = 0.1
+  learning_rate: run.Rate = 0.1
   """Of both players at the start; each update divides it by 1.000004."""
-  momentum_steps: int = 125_000
+  momentum_steps: run.Count = 125_000
   """Updates over which momentum grows from 0.5 to 0.7: the paper's 250 epochs of 500 batches."""
-  latent_dim: int = 100
+  latent_dim: run.Width = 100
   """Dimensions of the uniform latent."""
   loss: Literal["non_saturating", "minimax"] = "non_saturating"
   """Of the generator: -log D(G(z)), or log(1 - D(G(z))) as Algorithm 1 has it."""
-  d_steps: int = 1
+  d_steps: run.Updates = 1
   """Discriminator updates to each of the generator's: k. Above 1 the last is simultaneous."""
-  packing: int = 1
+  packing: run.Count = 1
   """PacGAN: pictures that the discriminator judges together."""
-  parzen_samples: int = 10_000
+  parzen_samples: run.Samples = 10_000
   """Samples of the Parzen window estimate at the end."""
 
 

@@ -30,24 +30,24 @@ from jaxgan.types import AdversarialLoss, Array, Batch, ImageSpec
 class Config(run.Config):
   """Flags of the improved techniques."""
 
-  batch_size: int = 100
-  adam_b1: float = 0.5
+  batch_size: run.Count = 100
+  adam_b1: run.Decay = 0.5
   """Decay of Adam's first moment."""
-  latent_dim: int = 100
+  latent_dim: run.Width = 100
   """Dimensions of the latent."""
   feature_matching: bool = False
   """Section 3.1: G matches the mean features of D instead of deceiving it."""
   minibatch_discrimination: bool = False
   """Section 3.2: D sees how near each example is to the others of its batch."""
-  historical_averaging: float = 0.0
+  historical_averaging: run.Weight = 0.0
   """Section 3.3: weight of the distance of each player's parameters from their past mean."""
   label_smoothing: float = 0.0
   """Section 3.4: what is taken off D's target for real pictures; the paper's is 0.1."""
-  virtual_batch_norm: int = 0
+  virtual_batch_norm: run.Size = 0
   """Section 3.5: examples of G's reference batch; 0 for plain batch norm."""
   all_techniques: bool = False
   """All five, with the paper's smoothing and a reference batch of 64."""
-  labels: int = 0
+  labels: run.Size = 0
   """Labelled pictures of semi-supervised learning, spread evenly over the classes; 0 for none.
   Its networks are the paper's perceptrons for MNIST, with feature matching, and take none of the
   flags above nor `--width`; the paper's learning rate for them is 0.003."""
@@ -79,10 +79,6 @@ class Config(run.Config):
       )
     if not 0.0 <= self.label_smoothing < 0.5:
       raise run.RunError(f"--label-smoothing={self.label_smoothing} must be in [0, 0.5)")
-    for name in ("historical_averaging", "virtual_batch_norm", "labels"):
-      if not getattr(self, name) >= 0:
-        flag = name.replace("_", "-")
-        raise run.RunError(f"--{flag}={getattr(self, name)} must be 0 or more")
 
 
 PRESETS: run.Presets = {

@@ -19,23 +19,23 @@ from jaxgan.types import Array, Batch, ImageSpec
 class Config(run.Config):
   """Flags of InfoGAN."""
 
-  resolution: int = 28
-  batch_size: int = 128
-  learning_rate: float = 1e-3
+  resolution: run.Resolution = 28
+  batch_size: run.Count = 128
+  learning_rate: run.Rate = 1e-3
   """Of the generator's Adam."""
-  d_learning_rate: float = 2e-4
+  d_learning_rate: run.Rate = 2e-4
   """Of the Adam of the discriminator with Q."""
-  adam_b1: float = 0.5
+  adam_b1: run.Decay = 0.5
   """Decay of Adam's first moment."""
-  noise_dim: int = 62
+  noise_dim: run.Width = 62
   """Dimensions of the uniform noise."""
-  categories: int = 10
+  categories: run.Classes = 10
   """Values of the categorical code."""
-  continuous: int = 2
+  continuous: run.Width = 2
   """Number of uniform continuous codes."""
-  category_weight: float = 1.0
+  category_weight: run.Weight = 1.0
   """lambda of the categorical code."""
-  continuous_weight: float = 1.0
+  continuous_weight: run.Weight = 1.0
   """lambda of the continuous codes."""
 
 

@@ -14,19 +14,19 @@ from jaxgan.types import ImageSpec
 class Config(run.Config):
   """Flags of LSGAN."""
 
-  learning_rate: float = 1e-3
+  learning_rate: run.Rate = 1e-3
   """Of both players' Adam; the paper's for its LSUN pictures."""
-  adam_b1: float = 0.5
+  adam_b1: run.Decay = 0.5
   """Decay of Adam's first moment."""
-  latent_dim: int = 100
+  latent_dim: run.Width = 100
   """Dimensions of the uniform latent; the paper's 112-pixel networks take 1024."""
-  fake_target: float = 0.0
+  fake_target: run.Target = 0.0
   """a: what D answers to fakes. With -1, 1 and 0 the game minimises Pearson's chi-squared."""
-  real_target: float = 1.0
+  real_target: run.Target = 1.0
   """b: what D answers to real pictures."""
-  generator_target: float = 1.0
+  generator_target: run.Target = 1.0
   """c: what G wants D to answer to fakes."""
-  packing: int = 1
+  packing: run.Count = 1
   """PacGAN: pictures that the discriminator judges together."""
 
 

@@ -42,52 +42,45 @@ class Config:
   flags' defaults depend on it."""
   loss: Annotated[str, choices.listed(choices.LOSSES, "Of both players")] = "non_saturating"
   penalty: Annotated[str, choices.listed(choices.PENALTIES, "On the discriminator")] = "r1"
-  penalty_weight: float = 0.1
+  penalty_weight: run.Weight = 0.1
   """Of the penalty: lambda, or half of gamma."""
-  clip: float | None = None
+  clip: run.Bound | None = None
   """Bound on every weight of the discriminator; WGAN takes 0.01."""
-  packing: int = 1
+  packing: run.Count = 1
   """PacGAN (Lin et al. 2018): points that the discriminator judges together."""
   game: Annotated[str, choices.listed(choices.GAMES, "How gradients become updates")] = (
     "alternating"
   )
-  seeds: int = 5
+  seeds: run.Updates = 5
   """Runs of the population."""
-  seed: int = 0
+  seed: run.Seed = 0
   """Of the population."""
-  steps: int = 4000
+  steps: run.Count = 4000
   """Generator updates."""
-  d_steps: int = 1
+  d_steps: run.Updates = 1
   """Discriminator updates to each."""
-  batch_size: int = 128
+  batch_size: run.Width = 128
   """Points in a batch."""
-  learning_rate: float = 4e-3
+  learning_rate: run.Rate = 4e-3
   """Of both players' Adam, at the start. (Competitive descent has a fixed rate of its own.)"""
-  rate_left: float = 0.01
+  rate_left: run.Share = 0.01
   """Share of it that is left at the last step, at the end of a cosine; 1 keeps it constant."""
-  adam_b1: float = 0.5
+  adam_b1: run.Decay = 0.5
   """Decay of Adam's first moment."""
-  latent_dim: int = 2
+  latent_dim: run.Width = 2
   """Dimensions of the normal latent."""
-  width: int = 64
+  width: run.Width = 64
   """Of both players' hidden layers."""
-  depth: int = 2
+  depth: run.Updates = 2
   """Number of both players' hidden layers."""
-  log_every: int = 500
+  log_every: run.Count = 500
   """Steps between two lines of the log and two snapshots."""
   table: bool = False
   """Make a table of losses by games instead; --loss, --game and --log-every are not read."""
 
   def __post_init__(self) -> None:
     """Refuses values that no run can have."""
-    positive = "seeds steps d_steps batch_size learning_rate latent_dim width depth log_every"
-    for name in positive.split():
-      if not 0 < getattr(self, name) < float("inf"):
-        raise run.RunError(f"--{name.replace('_', '-')}={getattr(self, name)} must be positive")
-    if not 0 <= self.penalty_weight < float("inf"):
-      raise run.RunError(f"--penalty-weight={self.penalty_weight} must be 0 or more, and finite")
-    if not 0.0 <= self.rate_left <= 1.0:
-      raise run.RunError(f"--rate-left={self.rate_left} must be in [0, 1]; 1 keeps the rate")
+    run.check_fields(self)
     if self.packing > 1 and self.penalty != "none":
       raise run.RunError(
         f"--packing={self.packing} needs --penalty=none: penalties look at single points"
@@ -95,8 +88,6 @@ class Config:
     choices.pick(choices.LOSSES, "--loss", self.loss)
     choices.pick(choices.PENALTIES, "--penalty", self.penalty)
     way = choices.pick(choices.GAMES, "--game", self.game)
-    if self.clip is not None and not self.clip > 0.0:
-      raise run.RunError(f"--clip={self.clip} must be positive: WGAN takes 0.01")
     if self.clip is not None and (self.table or not way.uses_optimizers):
       raise run.RunError(
         f"--clip={self.clip} is a part of Adam, which --game=competitive (a row of --table too) "

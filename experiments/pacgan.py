@@ -16,7 +16,7 @@ from jaxgan.types import ImageSpec
 class Config(dcgan.Config):
   """Flags of PacGAN."""
 
-  packing: int = 2
+  packing: run.Count = 2
   """m: pictures that the discriminator judges together."""
 
 

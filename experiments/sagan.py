@@ -19,17 +19,17 @@ from jaxgan.types import ImageSpec
 class Config(run.Config):
   """Flags of SAGAN."""
 
-  learning_rate: float = 1e-4
+  learning_rate: run.Rate = 1e-4
   """Of the generator's Adam."""
-  d_learning_rate: float = 4e-4
+  d_learning_rate: run.Rate = 4e-4
   """Of the discriminator's."""
-  adam_b1: float = 0.0
+  adam_b1: run.Decay = 0.0
   """Decay of Adam's first moment."""
-  adam_b2: float = 0.9
+  adam_b2: run.Decay = 0.9
   """Decay of its second moment."""
-  latent_dim: int = 128
+  latent_dim: run.Width = 128
   """Dimensions of the normal latent."""
-  attention: int = 16
+  attention: run.Resolution = 16
   """Resolution at which positions attend to each other; the paper's is 32, of 128 pixels."""
   conditional: bool = True
   """Tell both players the class, where the data have classes."""

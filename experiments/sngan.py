@@ -22,19 +22,19 @@ class Config(run.Config):
   """The paper's plain convolutional networks, or its residual ones."""
   loss: Literal["hinge", "non_saturating"] = "hinge"
   """Of both players."""
-  rate_left: float = 0.0
+  rate_left: run.Share = 0.0
   """Share of the learning rate that is left at the end of its fall, on a straight line."""
-  decay_steps: int = 2000
+  decay_steps: run.Count = 2000
   """Steps over which the learning rate falls; longer runs go on with what is left."""
-  adam_b1: float = 0.0
+  adam_b1: run.Decay = 0.0
   """Decay of Adam's first moment."""
-  adam_b2: float = 0.9
+  adam_b2: run.Decay = 0.9
   """Decay of its second moment."""
-  latent_dim: int = 128
+  latent_dim: run.Width = 128
   """Dimensions of the normal latent."""
-  n_dis: int = 5
+  n_dis: run.Updates = 5
   """Discriminator updates to each of the generator's."""
-  g_multiple: int = 2
+  g_multiple: run.Updates = 2
   """Fakes of the generator's step, in batches."""
 
   def __post_init__(self) -> None:

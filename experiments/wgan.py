@@ -19,26 +19,18 @@ from jaxgan.types import ImageSpec
 class Config(run.Config):
   """Flags of WGAN."""
 
-  learning_rate: float = 5e-5
+  learning_rate: run.Rate = 5e-5
   """Of both players' RMSProp."""
-  latent_dim: int = 100
+  latent_dim: run.Width = 100
   """Dimensions of the normal latent."""
-  clip: float = 0.01
+  clip: run.Bound = 0.01
   """c: bound on every parameter of the critic."""
-  n_critic: int = 5
+  n_critic: run.Updates = 5
   """Critic updates to each of the generator's."""
-  n_critic_early: int = 100
+  n_critic_early: run.Updates = 100
   """The same during the first 25 updates of the generator and at every 500th."""
-  packing: int = 1
+  packing: run.Count = 1
   """PacGAN: pictures that the critic judges together."""
-
-  def __post_init__(self) -> None:
-    """Refuses values that no run can have."""
-    super().__post_init__()
-    if min(self.n_critic, self.n_critic_early) < 1:
-      raise run.RunError(
-        f"--n-critic={self.n_critic} and --n-critic-early={self.n_critic_early} must be positive"
-      )
 
 
 PRESETS: run.Presets = {

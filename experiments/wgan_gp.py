@@ -23,21 +23,21 @@ class Config(run.Config):
   residual networks."""
   critic_norm: Literal["none", "layer"] = "none"
   """Normalisation in the critic: none or layer norm, as the paper's 64-pixel critic has."""
-  learning_rate: float = 1e-4
+  learning_rate: run.Rate = 1e-4
   """Of both players' Adam at the start."""
-  rate_left: float = 1.0
+  rate_left: run.Share = 1.0
   """Share of it that is left at the last step, on a straight line."""
-  adam_b1: float = 0.5
+  adam_b1: run.Decay = 0.5
   """Decay of Adam's first moment; the paper's is 0 for residual networks."""
-  latent_dim: int = 128
+  latent_dim: run.Width = 128
   """Dimensions of the normal latent."""
-  n_critic: int = 5
+  n_critic: run.Updates = 5
   """Critic updates to each of the generator's."""
-  penalty_weight: float = 10.0
+  penalty_weight: run.Weight = 10.0
   """lambda of equation 3."""
-  g_multiple: int = 1
+  g_multiple: run.Updates = 1
   """Fakes of the generator's step, in batches; the paper's code takes 2 on CIFAR-10."""
-  decay_steps: int = 100_000
+  decay_steps: run.Count = 100_000
   """Steps over which the learning rate falls, where `--rate-left` is below 1."""
 
 

@@ -3,19 +3,21 @@
 import abc
 import functools
 import gzip
+import math
 import pathlib
 import re
-import zipfile
-import zlib
 from typing import Any
 
 import numpy as np
 from jaxtyping import Int, Int32, Shaped, UInt8
 
+from jaxgan._archives import Header, check_size, headers
 from jaxgan.data.errors import DataError
 from jaxgan.data.sources import Picture, Source, unknown_split
 
 __all__ = ["IDX_NAME", "ArraySource", "IdxSource", "NpzSource"]
+
+_CLASSES = 1 << 16  # most; a stray label would otherwise name as many as it is large
 
 
 class ArraySource(Source):
@@ -43,12 +45,20 @@ class ArraySource(Source):
     labels = self._load_labels()
     if labels is None:
       return None
-    if labels.size != len(self) or labels.dtype.kind not in "iu" or labels.min(initial=0) < 0:
+    self._check_labels(Header(labels.dtype, labels.shape))
+    if labels.min() < 0 or labels.max() >= _CLASSES:
       raise DataError(
-        f"'{self.path}' holds {len(self)} pictures and labels {labels.dtype}{list(labels.shape)}: "
-        "there must be one whole number of at least 0 for each picture"
+        f"'{self.path}' has labels from {labels.min()} to {labels.max()}: there must be one whole "
+        f"number of at least 0 for each picture, and below {_CLASSES:,}"
       )
     return labels.reshape(-1).astype(np.int32)
+
+  def _check_labels(self, header: Header) -> None:
+    if math.prod(header.shape) != len(self) or header.dtype.kind not in "iu":
+      raise DataError(
+        f"'{self.path}' holds {len(self)} pictures and labels {header.dtype}{list(header.shape)}: "
+        "there must be one whole number of at least 0 for each picture"
+      )
 
   @property
   def _channels(self) -> int:
@@ -78,15 +88,15 @@ def _stamp(path: pathlib.Path) -> tuple[str, int, int]:
   return str(path.resolve()), status.st_size, status.st_mtime_ns
 
 
-_UNREADABLE = (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, zlib.error)
-
-
 class NpzSource(ArraySource):
   """Arrays of a NumPy archive."""
 
   def __init__(self, path: pathlib.Path, key: str | None, split: str):
     self.path, self.name = path, path.stem
-    shapes = self._shapes()
+    try:
+      shapes = headers(path)
+    except Exception as error:  # a damaged archive can raise nearly anything
+      raise self._unreadable(error) from error
     self.key = key or self._find(shapes, split)
     if self.key not in shapes:
       raise DataError(f"'{path}' has no array '{self.key}', only {_listed(shapes)}")
@@ -102,26 +112,11 @@ class NpzSource(ArraySource):
       )
     own = (self.key.replace("images", "labels"), re.sub("^x", "y", self.key), "labels", "y")
     self.label_key = next((name for name in own if name in shapes and name != self.key), None)
+    if self.label_key is not None and not shapes[self.label_key].dtype.hasobject:
+      self._check_labels(shapes[self.label_key])
     self.identity = ("npz", *_stamp(path), self.key, self.label_key)
 
-  def _shapes(self) -> dict[str, tuple[np.dtype, tuple[int, ...]]]:
-    """Types and shapes of the arrays, from their headers alone."""
-    read_header = {
-      (1, 0): np.lib.format.read_array_header_1_0,
-      (2, 0): np.lib.format.read_array_header_2_0,
-    }
-    shapes = {}
-    try:
-      with zipfile.ZipFile(self.path) as archive:
-        for member in archive.namelist():
-          with archive.open(member) as file:
-            shape, _, dtype = read_header[np.lib.format.read_magic(file)](file)
-          shapes[member.removesuffix(".npy")] = dtype, shape
-    except _UNREADABLE as error:
-      raise self._unreadable(error) from error
-    return shapes
-
-  def _find(self, shapes: dict[str, tuple[np.dtype, tuple[int, ...]]], split: str) -> str:
+  def _find(self, shapes: dict[str, Header], split: str) -> str:
     for name in (f"{split}_images", f"x_{split}"):
       if name in shapes:
         return name
@@ -142,8 +137,9 @@ class NpzSource(ArraySource):
     )
 
   def _unreadable(self, error: Exception) -> DataError:
+    reason = f"{error}".partition("\n")[0]
     return DataError(
-      f"cannot read '{self.path}' as a NumPy archive ({type(error).__name__}: {error}). "
+      f"cannot read '{self.path}' as a NumPy archive ({type(error).__name__}: {reason}). "
       "Save it again with numpy.savez(path, images=..., labels=...)"
     )
 
@@ -151,7 +147,7 @@ class NpzSource(ArraySource):
     try:
       with np.load(self.path, allow_pickle=False) as archive:
         return archive[key]
-    except _UNREADABLE as error:
+    except Exception as error:  # see above
       raise self._unreadable(error) from error
 
   def _load_images(self) -> Shaped[np.ndarray, "..."]:
@@ -161,7 +157,7 @@ class NpzSource(ArraySource):
     return self._load(self.label_key) if self.label_key else None
 
 
-def _listed(shapes: dict[str, tuple[np.dtype, tuple[int, ...]]]) -> str:
+def _listed(shapes: dict[str, Header]) -> str:
   return ", ".join(f"'{name}' {dtype}{list(shape)}" for name, (dtype, shape) in shapes.items())
 
 
@@ -173,8 +169,7 @@ class IdxSource(ArraySource):
 
   def __init__(self, path: pathlib.Path):
     self.path, self.name = path, path.resolve().parent.name
-    with self._open(path) as file:
-      self.shape = self._header(path, file, 3)
+    self.shape = self._header(path, 3)
     base = path.name.removesuffix(".gz").replace("images", "labels").replace("idx3", "idx1")
     beside = (path.with_name(base), path.with_name(base + ".gz"))
     self.label_path = next((path for path in beside if path.exists()), None)
@@ -183,28 +178,39 @@ class IdxSource(ArraySource):
   def _open(self, path: pathlib.Path) -> Any:
     return gzip.open(path) if path.suffix == ".gz" else open(path, "rb")
 
-  def _header(self, path: pathlib.Path, file: Any, rank: int) -> tuple[int, ...]:
+  def _header(self, path: pathlib.Path, rank: int) -> tuple[int, ...]:
+    start = 4 * (1 + rank)
     try:
-      magic, *shape = np.frombuffer(file.read(4 * (1 + rank)), ">u4").tolist()
-    except _UNREADABLE as error:
+      with self._open(path) as file:
+        magic, *shape = np.frombuffer(file.read(start), ">u4").tolist()
+      if magic != 0x800 + rank or len(shape) != rank or 0 in shape:
+        raise ValueError(f"its first bytes are not those of a rank {rank} uint8 array")
+      size, stored = start + math.prod(shape), path.stat().st_size
+      if path.suffix != ".gz" and size != stored:
+        raise ValueError(f"it has {stored:,} bytes and not {size:,}")
+      check_size(size, stored)
+    except Exception as error:  # of gzip and zlib, beside those above
       raise self._unreadable(path, error) from error
-    if magic != 0x800 + rank or len(shape) != rank or 0 in shape:
-      raise self._unreadable(path, f"its first bytes are not those of a rank {rank} uint8 array")
     return tuple(shape)
 
   def _unreadable(self, path: pathlib.Path, error: object) -> DataError:
     return DataError(f"cannot read '{path}' as an IDX file: {error}. Fetch it again")
 
   def _load(self, path: pathlib.Path, rank: int) -> UInt8[np.ndarray, "..."]:
-    with self._open(path) as file:
-      shape = self._header(path, file, rank)
-      try:
-        return np.frombuffer(file.read(), np.uint8).reshape(shape)
-      except _UNREADABLE as error:
-        raise self._unreadable(path, error) from error
+    shape = self._header(path, rank)
+    try:
+      with self._open(path) as file:
+        file.read(4 * (1 + rank))
+        # One byte more than there should be, but not all that a file may unpack to.
+        return np.frombuffer(file.read(math.prod(shape) + 1), np.uint8).reshape(shape)
+    except Exception as error:  # see above
+      raise self._unreadable(path, error) from error
 
   def _load_images(self) -> UInt8[np.ndarray, "..."]:
     return self._load(self.path, 3)
 
   def _load_labels(self) -> UInt8[np.ndarray, "..."] | None:
-    return self._load(self.label_path, 1) if self.label_path else None
+    if self.label_path is None:
+      return None
+    self._check_labels(Header(np.dtype(np.uint8), self._header(self.label_path, 1)))
+    return self._load(self.label_path, 1)

@@ -53,14 +53,15 @@ def opened(folder: pathlib.Path, count: int, labelled: bool) -> Arrays | None:
   """
   try:
     images = np.load(folder / "images.npy", mmap_mode="r", allow_pickle=False)
-    labels = np.load(folder / "labels.npy", allow_pickle=False) if labelled else None
+    # Mapped too, since a map cannot be longer than its file, whatever the header says.
+    labels = np.load(folder / "labels.npy", mmap_mode="r", allow_pickle=False) if labelled else None
   except (OSError, ValueError, EOFError):
     return None
   if images.dtype != np.uint8 or images.ndim != 4 or len(images) != count:
     return None
   if labels is not None and (labels.dtype != np.int32 or labels.shape != (count,)):
     return None
-  return images, labels
+  return images, None if labels is None else np.array(labels)
 
 
 def write(

@@ -48,7 +48,15 @@ def open_name(name: str, split: str, data_dir: str | os.PathLike[str] | None) ->
       f"'{name}' is prepared as {kind} in '{builder.data_path}', which is not read safely: prepare "
       "it anew as array_record in another --data-dir"
     )
-  return sources[kind](name, builder, split)
+  try:
+    return sources[kind](name, builder, split)
+  except DataError:
+    raise
+  except Exception as error:  # its description is a file too
+    raise DataError(
+      f"cannot read the description of '{name}' in '{builder.data_path}' ({_first_line(error)}). "
+      "Remove the folder and start again: it is then prepared anew"
+    ) from error
 
 
 _INSTEAD = (

@@ -16,6 +16,9 @@ from jaxgan.data.threads import run_ahead
 
 __all__ = ["Dataset", "Reader", "load"]
 
+_LARGEST = 4096  # pixels a side
+_DIGITS = 512  # all of them are kept in memory
+
 
 @dataclasses.dataclass(frozen=True)
 class Reader:
@@ -147,7 +150,8 @@ def load(
 
   Args:
     dataset: name or path.
-    resolution: side of the pictures, at least 4; None keeps their size if they share one square.
+    resolution: side of the pictures, from 4 to 4096, the digits' to 512; None keeps their size if
+      they share one square.
     split: as TFDS writes it: "train", "test", "train[:80%]".
     channels: 1 or 3 to convert all pictures; None keeps grey grey and colour colour.
     data_dir: where TFDS keeps its sets; None for its own default.
@@ -170,6 +174,9 @@ def load(
   """
   if resolution is not None and resolution < 4:
     raise DataError(f"resolution={resolution} is too small: give at least 4, or None")
+  most = _DIGITS if str(dataset) == "digits" else _LARGEST
+  if resolution is not None and resolution > most:
+    raise DataError(f"resolution={resolution} is too large: '{dataset}' comes in at most {most}")
   if channels not in (None, 1, 3):
     raise DataError(f"channels={channels}: give 1 for grey, 3 for colour, or None")
   if limit is not None and limit < 1:
@@ -178,8 +185,13 @@ def load(
     return _digits(resolution, split, channels, limit)
 
   name, archive, array = str(dataset).partition(".npz#")
-  path = pathlib.Path(name + archive.removesuffix("#")).expanduser()
-  if path.exists():
+  path = pathlib.Path(name + archive.removesuffix("#"))
+  try:
+    path = path.expanduser()
+    found = bool(str(dataset)) and path.exists()
+  except (OSError, RuntimeError, ValueError) as error:  # names that are too long, users not known
+    raise DataError(f"dataset={str(dataset)!r:.200} is no path ({error}): check it") from error
+  if found:
     split_name, bounds = sources.parse_split(split)
     try:
       source = paths.open_path(path, array or None, split_name)

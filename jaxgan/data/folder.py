@@ -3,6 +3,7 @@
 import dataclasses
 import os
 import pathlib
+import stat
 from collections.abc import Iterator
 from concurrent import futures
 
@@ -21,14 +22,25 @@ class _File:
 
 
 def _walk(folder: pathlib.Path) -> Iterator[_File]:
-  for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
-    if entry.name.startswith("."):  # macOS leaves its own beside the pictures
-      continue
-    if entry.is_dir():
-      yield from _walk(pathlib.Path(entry.path))
-    elif os.path.splitext(entry.name)[1].lower() in pictures.SUFFIXES:
-      status = entry.stat()
-      yield _File(pathlib.Path(entry.path), status.st_size, status.st_mtime_ns)
+  """The pictures below a folder by name; a folder that links lead to again counts once."""
+  seen: set[tuple[int, int]] = set()
+  waiting = [folder.as_posix()]
+  while waiting:
+    path = waiting.pop()
+    status = os.stat(path)
+    if stat.S_ISDIR(status.st_mode):
+      if (status.st_dev, status.st_ino) not in seen:
+        seen.add((status.st_dev, status.st_ino))
+        entries = sorted(os.scandir(path), key=lambda entry: entry.name, reverse=True)
+        waiting += [entry.path for entry in entries if _wanted(entry)]
+    elif stat.S_ISREG(status.st_mode):  # a pipe would never end
+      yield _File(pathlib.Path(path), status.st_size, status.st_mtime_ns)
+
+
+def _wanted(entry: os.DirEntry[str]) -> bool:
+  if entry.name.startswith("."):  # macOS leaves its own beside the pictures
+    return False
+  return os.path.splitext(entry.name)[1].lower() in pictures.SUFFIXES or entry.is_dir()
 
 
 class FolderSource(Source):

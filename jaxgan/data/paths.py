@@ -38,6 +38,8 @@ def open_path(path: pathlib.Path, key: str | None, split: str) -> Source:
         raise unknown_split(split, str(path), list(pairs))
       return IdxSource(pairs[wanted])
     return _open_folder(path, split)
+  if not path.is_file():
+    raise DataError(f"'{path}' is neither a file nor a folder: give one of them")
   if match := IDX_NAME.fullmatch(path.name):
     if split not in ("train", match["split"]):
       raise unknown_split(split, str(path), [match["split"]])

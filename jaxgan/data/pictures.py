@@ -15,11 +15,19 @@ __all__ = ["SUFFIXES", "fit", "read", "survey"]
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif"})
 
+# Whatever a file is called, Pillow goes by its content, and would hand PostScript to Ghostscript.
+_FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF")
+_MOST_PIXELS = 1 << 26  # several are decoded at once
+
 _GREY_MODES = frozenset({"1", "L", "LA", "La", "I", "I;16", "I;16L", "I;16B", "F"})
 
 
 def _open(path: pathlib.Path) -> "Image.Image":
-  return require("PIL.Image", "reading pictures").open(path)
+  picture = require("PIL.Image", "reading pictures").open(path, formats=_FORMATS)
+  if picture.width * picture.height > _MOST_PIXELS:
+    picture.close()
+    raise ValueError(f"{picture.width} x {picture.height} pixels are too many: shrink it")
+  return picture
 
 
 def _damaged(path: pathlib.Path, error: Exception) -> DataError:
@@ -76,7 +84,9 @@ def read(path: pathlib.Path) -> UInt8[np.ndarray, "height width channels"]:
 def _to_array(picture: "Image.Image") -> UInt8[np.ndarray, "height width channels"]:
   grey = picture.mode in _GREY_MODES
   if picture.mode.startswith("I"):  # Pillow's own conversion would cut off at 255
-    return _to_uint8(np.asarray(picture).clip(0, 65535).astype(np.uint16))[..., None]
+    wide = np.asarray(picture).clip(0, 65535).astype(np.uint16)
+    clear = picture.info.get("transparency", -1)  # the one value that is
+    return np.where(wide == clear, np.uint8(255), _to_uint8(wide))[..., None]
   if picture.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in picture.info:
     colour = _on_white(np.asarray(picture.convert("RGBA")))
     return colour[..., :1] if grey else colour

@@ -8,6 +8,8 @@ __all__ = ["AnyArray", "feature_matrix", "host_array", "label_vector", "same_wid
 
 AnyArray = np.ndarray | Array
 
+_LARGEST = 1e15  # in size: 1e8 squares of a difference of two still have a sum in float32
+
 
 def host_array(name: str, x: AnyArray) -> np.ndarray:
   """Copies an array to the host, from wherever its pieces are, as float32 or float64.
@@ -35,7 +37,7 @@ def feature_matrix(name: str, x: AnyArray, *, at_least: int = 1) -> np.ndarray:
 
   Raises:
     TypeError: it has no real numbers.
-    ValueError: another shape, fewer rows or a value that is not finite.
+    ValueError: another shape, fewer rows, or a value that is not finite or too large.
   """
   array = host_array(name, x)
   if array.ndim != 2 or not array.shape[1]:
@@ -50,6 +52,11 @@ def feature_matrix(name: str, x: AnyArray, *, at_least: int = 1) -> np.ndarray:
     raise ValueError(
       f"{name} must be finite, but {(~finite).sum()} of {len(array)} examples are not (the first "
       f"is number {int(np.argmin(finite))}): look at the network that made them"
+    )
+  if len(array) and (largest := max(array.max(), -array.min())) > _LARGEST:
+    raise ValueError(
+      f"{name} must be at most {_LARGEST:g}, got {largest:.3g}, whose distances overflow float32: "
+      "scale the features of all sets by one number"
     )
   return array
 

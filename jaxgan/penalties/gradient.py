@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Float
 
-from jaxgan._arrays import at_least_float32, same_shape
+from jaxgan._arrays import at_least_float32, safe_sqrt, same_shape
 from jaxgan.latents import AxisName, example_keys
 from jaxgan.penalties.critics import (
   input_gradient,
@@ -112,7 +112,7 @@ def dragan(
 
   real = jnp.asarray(real)
   data = at_least_float32(real)
-  deviation = jnp.sqrt(mean((data - mean(data)) ** 2))
+  deviation = safe_sqrt(mean((data - mean(data)) ** 2))
   keys = jax.vmap(jax.random.split)(example_keys(key, len(real), axis_name=axis_name))
   along = _broadcast(jax.vmap(jax.random.uniform)(keys[:, 0]), data)
   direction = jax.vmap(lambda k: noise(k, real.shape[1:]))(keys[:, 1])

@@ -3,16 +3,28 @@
 import argparse
 import dataclasses
 import json
-import math
 import os
 import pathlib
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import jax.numpy as jnp
 import tyro
 
 from jaxgan._files import replacing
+from jaxgan.run.flags import (
+  Count,
+  Decay,
+  Range,
+  Rate,
+  Resolution,
+  RunError,
+  Samples,
+  Seed,
+  Width,
+  check_fields,
+  flag,
+)
 from jaxgan.types import ImageSpec
 
 __all__ = [
@@ -22,14 +34,9 @@ __all__ = [
   "Record",
   "RunError",
   "check_same_game",
-  "flag_of",
   "parse",
   "read_config",
 ]
-
-
-class RunError(Exception):
-  """A run cannot go on; the message says why and what to do."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,38 +54,40 @@ class Config:
   """Split of the data set, as TFDS writes it: `train`, `train[:1000]`, `train+test`."""
   data_dir: str | None = None
   """Where TFDS keeps its data sets; TFDS's own default if not given."""
-  resolution: int = 32
+  resolution: Resolution = 32
   """Height and width in pixels to which pictures are cropped and resized."""
-  limit: int | None = None
+  limit: Count | None = None
   """Train on the first N pictures only."""
   channels: Literal[1, 3] | None = None
   """Make all pictures grey (1) or coloured (3); by default they stay as they are."""
   flip: bool = False
   """Mirror pictures at random, left to right."""
-  batch_size: int = 64
+  batch_size: Count = 64
   """Pictures in a batch, over all devices together."""
-  steps: int = 2000
+  steps: Count = 2000
   """Generator updates. A larger number extends a finished run."""
-  seed: int = 0
+  seed: Seed = 0
   """Of weights, latents and the order of the pictures."""
-  learning_rate: float = 2e-4
+  learning_rate: Rate = 2e-4
   """Step size of both optimisers."""
-  width: int = 32
+  width: Width = 32
   """Features of the widest-resolution stage; the others follow from it."""
-  ema_decay: float = 0.999
+  ema_decay: Decay = 0.999
   """Decay of the generator's moving average, per update; samples are drawn from the average."""
   dtype: Literal["float32", "bfloat16"] = "float32"
   """Of the networks' computation; parameters, losses and pictures stay float32."""
-  steps_per_call: int = 1
+  steps_per_call: Count = 1
   """Steps that one compiled program plays, which saves the host's time between small steps. It
   divides the three intervals below; results agree with those of other values up to rounding."""
-  log_every: int = 50
+  log_every: Count = 50
   """Steps between two lines of the log."""
-  sample_every: int = 250
+  sample_every: Count = 250
   """Steps between two sample grids."""
-  checkpoint_every: int = 500
+  checkpoint_every: Count = 500
   """Steps between two checkpoints. The latest two and the best are kept."""
-  eval_every: int = 0
+  eval_every: Annotated[
+    int, Range("be positive, or 0 for no evaluation", lambda x: 0 <= x < 2**31)
+  ] = 0
   """Steps between two evaluations, at each of which a checkpoint is saved; 0 for none. The best
   checkpoint is then the best by the first of the metrics."""
   eval_metrics: str = "kid,fd,pr"
@@ -92,15 +101,19 @@ class Config:
   `python -m experiments.classifier` wrote."""
   eval_held_out: str | None = None
   """Split that is not trained on, such as test, for memorisation and parzen."""
-  eval_samples: int = 1000
+  eval_samples: Samples = 1000
   """Samples of an evaluation, and real pictures at most."""
   cache_dir: str | None = None
   """Where decoded pictures are kept; by default jaxgan/data in the user's cache folder."""
-  cache_limit: float = 8.0
+  cache_limit: Annotated[
+    float, Range("be from 0, for no cache, to 1,000,000", lambda x: 0 <= x <= 1e6)
+  ] = 8.0
   """Most gigabytes of decoded pictures to keep there; larger sets are streamed."""
-  workers: int = 0
+  workers: Annotated[int, Range("be from 0 to 1,000", lambda x: 0 <= x <= 1000)] = 0
   """Processes that decode streamed pictures; 0 uses threads."""
-  population: int = 0
+  population: Annotated[
+    int, Range("be from 0, for a single run, to 10,000", lambda x: 0 <= x <= 10_000)
+  ] = 0
   """Train so many runs side by side, in one program; 0 for a single run. Their seeds count up from
   --seed."""
   vary: tuple[str, ...] = ()
@@ -123,28 +136,15 @@ class Config:
 
   def __post_init__(self) -> None:
     """Refuses values that no run can have."""
-    intervals = ["log_every", "sample_every", "checkpoint_every"]
-    counts = ["batch_size", "steps", "width", "steps_per_call", "eval_samples"]
-    positive = [*counts, "learning_rate", *intervals]
-    for name in positive:
-      if not 0 < getattr(self, name) < math.inf:
-        raise RunError(f"{flag_of(name)}={getattr(self, name)} must be positive")
-    if self.eval_every < 0:
-      raise RunError(f"--eval-every={self.eval_every} must be positive, or 0 for no evaluation")
-    for name in [*intervals, "eval_every"]:
+    check_fields(self)
+    for name in ("log_every", "sample_every", "checkpoint_every", "eval_every"):
       if getattr(self, name) % self.steps_per_call:
         raise RunError(
-          f"{flag_of(name)}={getattr(self, name)} must be a multiple of "
+          f"{flag(name)}={getattr(self, name)} must be a multiple of "
           f"--steps-per-call={self.steps_per_call}: what is done between calls comes at their ends"
         )
-    if self.population < 0:
-      raise RunError(f"--population={self.population} must be positive, or 0 for a single run")
     if self.vary and not self.population:
       raise RunError(f"--vary={self.vary[0]} needs --population, the number of runs")
-    if not 0 <= self.seed < 2**32:
-      raise RunError(f"--seed={self.seed} must be in [0, 2^32)")
-    if not 0.0 <= self.ema_decay < 1.0:
-      raise RunError(f"--ema-decay={self.ema_decay} must be in [0, 1)")
 
   @property
   def jax_dtype(self) -> Any:
@@ -239,11 +239,24 @@ class Record:
       shape, classes = tuple(spec["shape"]), tuple(spec["classes"])
       flags = content["config"]
       content["config"] = {k: tuple(v) if isinstance(v, list) else v for k, v in flags.items()}
-      return cls(**{**content, "spec": ImageSpec(shape, classes)})
-    except (ValueError, KeyError, TypeError) as error:
+      record = cls(**{**content, "spec": ImageSpec(shape, classes)})
+      record._check()
+      return record
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
       raise RunError(
         f"{path} is damaged ({error}); delete it and start with the flags of the run"
       ) from error
+
+  def _check(self) -> None:
+    """Refuses what `save` does not write."""
+    shape, classes = self.spec
+    whole = (*shape, self.pictures)
+    if len(shape) != 3 or not all(type(x) is int and 0 < x < 2**31 for x in whole):
+      raise ValueError(f"{self.pictures} pictures of {shape}")
+    if max(shape) > 1 << 16 or not all(isinstance(x, str) for x in (self.experiment, *classes)):
+      raise ValueError(f"pictures of {shape}, classes {classes}, of {self.experiment}")
+    if not isinstance(self.config, dict) or not isinstance(self.environment, dict):
+      raise ValueError("its config and environment must be objects")
 
 
 def read_config(record: Record, config_type: type[ConfigT]) -> ConfigT:
@@ -254,9 +267,8 @@ def read_config(record: Record, config_type: type[ConfigT]) -> ConfigT:
   """
   unknown = record.config.keys() - {field.name for field in dataclasses.fields(config_type)}
   if unknown:
-    flags = ", ".join(sorted(map(flag_of, unknown)))
     raise RunError(
-      f"the run was recorded with {flags}, which this version of "
+      f"the run was recorded with {', '.join(sorted(map(flag, unknown)))}, which this version of "
       f"{record.experiment} does not know; take the version of the run: {record.environment}"
     )
   return config_type(**record.config)
@@ -278,7 +290,7 @@ def check_same_game(previous: Record, config: Config, experiment: str) -> None:
   new = dataclasses.asdict(config)
   changed = [name for name in new if name not in FREE and old[name] != new[name]]
   if changed and not config.override:
-    lines = [f"  {flag_of(name)}: was {old[name]}, now {new[name]}" for name in changed]
+    lines = [f"  {flag(name)}: was {old[name]}, now {new[name]}" for name in changed]
     raise RunError(
       f"--workdir={config.workdir} holds a run with another config:\n"
       + "\n".join(lines)
@@ -288,8 +300,3 @@ def check_same_game(previous: Record, config: Config, experiment: str) -> None:
 
 def _path(workdir: str | os.PathLike[str]) -> pathlib.Path:
   return pathlib.Path(workdir) / "config.json"
-
-
-def flag_of(name: str) -> str:
-  """How a field is typed on the command line."""
-  return "--" + name.replace("_", "-")

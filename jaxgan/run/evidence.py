@@ -8,7 +8,6 @@ import functools
 import hashlib
 import itertools
 import pathlib
-import zipfile
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -17,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxgan import data
+from jaxgan._archives import read_arrays
 from jaxgan._files import replacing, user_cache
 from jaxgan.metrics import features
 from jaxgan.metrics.features import Features, Outputs
@@ -261,7 +261,6 @@ def _stacked(dataset: data.Dataset, chosen: np.ndarray) -> np.ndarray:
 
 def _read_outputs(path: pathlib.Path) -> Outputs | None:
   try:
-    with np.load(path, allow_pickle=False) as file:
-      return Outputs(**{name: file[name] for name in file.files})
-  except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile):
+    return Outputs(**read_arrays(path))
+  except Exception:  # a damaged archive can raise nearly anything; it is made anew
     return None

@@ -1,7 +1,6 @@
 """A member of a population as a run of its own."""
 
 import dataclasses
-import importlib
 import json
 import math
 import pathlib
@@ -15,11 +14,12 @@ import jax
 from jaxgan import training
 from jaxgan._files import replacing
 from jaxgan.run.checkpoints import Checkpoints, Ranked, Which
-from jaxgan.run.config import Config, Record, RunError, flag_of, read_config
+from jaxgan.run.config import Config, Record, RunError, flag, read_config
 from jaxgan.run.members import config_of
 from jaxgan.run.population import Population
 from jaxgan.run.ranking import read_ranking
 from jaxgan.run.reports import folder_of
+from jaxgan.run.state import module_of
 
 __all__ = ["export_member"]
 
@@ -46,7 +46,7 @@ def export_member(
     raise RunError(f"--workdir={workdir} holds no population; take the folder that one was told")
   if pathlib.Path(out).exists() and any(pathlib.Path(out).iterdir()):
     raise RunError(f"--out={out} is not empty: choose another folder")
-  module = importlib.import_module(record.experiment)
+  module = module_of(record.experiment, pathlib.Path(workdir).resolve())
   config = read_config(record, module.Config)
   mesh = training.population_mesh(config.population, jax.local_devices()[:1])
   population = Population(module.build, config, record.spec, mesh)
@@ -86,8 +86,8 @@ def _flags(config: Config, default: Config) -> str:
 
 def _flag(name: str, value: Any) -> str:
   if isinstance(value, bool):
-    return flag_of(name) if value else flag_of(f"no_{name}")
-  return f"{flag_of(name)}={shlex.quote(str(value))}"
+    return flag(name) if value else flag(f"no_{name}")
+  return f"{flag(name)}={shlex.quote(str(value))}"
 
 
 def _copy_log(source: pathlib.Path, out: pathlib.Path, step: int) -> None:

@@ -125,12 +125,17 @@ def _truncate(path: pathlib.Path, step: int, most: int | None = None) -> list[st
   if not path.exists():
     return []
   kept = []
+  last = 0
   for line in path.read_text(errors="replace").splitlines():
     try:
-      if json.loads(line)["step"] <= step:
+      row = json.loads(line)
+      at = row["step"]
+      [float(x) for x in row.values() if isinstance(x, int)]  # of 400 digits it is none
+      if isinstance(at, int) and last <= at <= step:
         kept.append(line)
-    except (ValueError, KeyError, TypeError):
-      continue  # a line that was cut off by the end of the process
+        last = at
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
+      continue  # a line that was cut off by the end of the process, or by somebody's hand
   kept = kept[:most]
   with writing(path), replacing(path) as temporary:
     temporary.write_text("".join(line + "\n" for line in kept))

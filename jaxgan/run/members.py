@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from jaxgan.run.config import FREE, Config, RunError, flag_of
+from jaxgan.run.config import FREE, Config, RunError, flag
 from jaxgan.run.preparation import Build
 from jaxgan.training import System
 from jaxgan.types import Array, ImageSpec
@@ -27,7 +27,7 @@ class Member(NamedTuple):
 
   def __str__(self) -> str:
     """The flags that make it a run of its own."""
-    varied = (f"{flag_of(name)}={value:g}" for name, value in self.values.items())
+    varied = (f"{flag(name)}={value:g}" for name, value in self.values.items())
     return " ".join([*varied, f"--seed={self.seed}"])
 
 
@@ -77,16 +77,16 @@ def scalar_build(
 
 
 def _choice(config: Config, text: str) -> tuple[str, list[float]]:
-  flag, _, listed = text.removeprefix("--").partition("=")
-  name = flag.replace("-", "_")
+  given, _, listed = text.removeprefix("--").partition("=")
+  name = given.replace("-", "_")
   fields = {field.name for field in dataclasses.fields(config)} - FREE
   can_vary = sorted(each for each in fields if isinstance(getattr(config, each), float))
   if name not in can_vary:
-    raise RunError(f"--vary={text}: what can vary is {', '.join(map(flag_of, can_vary))}")
+    raise RunError(f"--vary={text}: what can vary is {', '.join(map(flag, can_vary))}")
   try:
     values = [float(value) for value in listed.split(",")]
   except ValueError as error:
-    raise RunError(f"--vary={text} must be of the form {flag}=1,2: a list of numbers") from error
+    raise RunError(f"--vary={text} must be of the form {given}=1,2: a list of numbers") from error
   if not all(map(math.isfinite, values)) or len(set(values)) < len(values):
     raise RunError(f"--vary={text}: the values must be finite, each once")
   return name, values

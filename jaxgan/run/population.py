@@ -146,7 +146,7 @@ def train_population(build: Build, config: Config) -> int:
     pending: list[Mapping[str, Array]] = []
     earlier = {} if checkpoints.latest is None else checkpoints.note(step).pending
     if earlier:  # what the log had not got when the last start was stopped
-      pending.append({name: np.asarray(column) for name, column in earlier.items()})
+      pending.append({name: jnp.asarray(column) for name, column in earlier.items()})
     clock, since = time.perf_counter(), step
     for steps in spans(plan.system, step, config.steps, config.steps_per_call):
       game, metrics = play(game, source, order(step, steps))

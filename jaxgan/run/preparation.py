@@ -2,9 +2,7 @@
 
 import sys
 from collections.abc import Callable
-from typing import Any, NamedTuple
-
-import jax
+from typing import NamedTuple
 
 from jaxgan import data
 from jaxgan.run.config import Config, Record, RunError, check_same_game
@@ -12,13 +10,11 @@ from jaxgan.run.evaluation import Evaluator
 from jaxgan.run.evidence import Reference, held_out_data
 from jaxgan.run.measures import measures_named
 from jaxgan.run.networks import Named, network_named, pixels
-from jaxgan.run.state import load_data
+from jaxgan.run.state import Build, built, load_data
 from jaxgan.training import System
 from jaxgan.types import ImageSpec
 
-__all__ = ["Build", "Plan", "built", "evaluator", "prepare"]
-
-Build = Callable[[Any, ImageSpec], System]
+__all__ = ["Build", "Plan", "evaluator", "prepare"]
 
 
 class Plan(NamedTuple):
@@ -64,7 +60,7 @@ def prepare(build: Build, config: Config, shards: int) -> Plan:
       f"--dataset={config.dataset} has {len(dataset)} pictures {spec}, but the run in "
       f"{config.workdir} was trained on {previous.pictures} {previous.spec}; choose another workdir"
     )
-  system = built(build, config, spec, experiment)
+  system = built(build, config, spec)
   if config.batch_size % (shards * system.batch_multiple):
     raise RunError(
       f"--batch-size={config.batch_size} must be divisible by {shards * system.batch_multiple}: "
@@ -73,16 +69,6 @@ def prepare(build: Build, config: Config, shards: int) -> Plan:
   if system.check is not None:
     system.check()
   return Plan(experiment, system, dataset, spec)
-
-
-def built(build: Build, config: Config, spec: ImageSpec, experiment: str) -> System:
-  """The system of a config; a `RunError` where its flags do not go together."""
-  try:
-    system = build(config, spec)
-    jax.eval_shape(system.init, jax.random.key(0))
-  except ValueError as error:
-    raise RunError(f"{experiment} cannot be built from these flags: {error}") from error
-  return system
 
 
 def evaluator(config: Config, dataset: data.Dataset) -> Callable[[System], Evaluator]:

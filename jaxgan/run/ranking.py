@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from jaxgan._files import replacing
-from jaxgan.run.config import RunError, flag_of
+from jaxgan.run.config import RunError, flag
 from jaxgan.run.members import Member
 from jaxgan.run.writing import writing
 
@@ -88,7 +88,7 @@ def ranking_table(workdir: str, step: int) -> str:
   groups: dict[str, list[Ranked]] = {}
   metric, members = read_ranking(workdir, step)
   for row in members:
-    setting = " ".join(f"{flag_of(name)}={value:g}" for name, value in row.values.items())
+    setting = " ".join(f"{flag(name)}={value:g}" for name, value in row.values.items())
     groups.setdefault(setting or "as given", []).append(row)
   lines = [
     f"| setting | members | diverged | {metric}: mean | deviation | best |",

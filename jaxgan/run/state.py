@@ -1,17 +1,74 @@
 """The state of a run: made, or read back from its workdir."""
 
+import dataclasses
 import importlib
+import importlib.util
+import math
+import os
+import pathlib
 import re
-from typing import NamedTuple
+import sys
+import types
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax
 
 from jaxgan import data, training
 from jaxgan.run.checkpoints import Checkpoints, Which
 from jaxgan.run.config import Config, Record, RunError, read_config
+from jaxgan.run.flags import flag
 from jaxgan.training import Game, System
+from jaxgan.types import ImageSpec
 
-__all__ = ["Restored", "load_data", "restore", "start"]
+__all__ = ["Build", "Restored", "built", "load_data", "module_of", "restore", "start"]
+
+Build = Callable[[Any, ImageSpec], System]
+
+
+def built(build: Build, config: Config, spec: ImageSpec) -> System:
+  """The system of a config, whose shapes fit each other and whose state fits the memory.
+
+  Args:
+    build: from config and shape of the pictures to the system.
+    config: what the run was told.
+    spec: of the pictures.
+
+  Raises:
+    RunError: they do not; nothing is compiled or allocated before it is raised.
+  """
+  try:
+    system = build(config, spec)
+    game = jax.eval_shape(system.init, jax.random.key(0))
+  except (ValueError, OverflowError) as error:
+    message = _with_flags(str(error), *(field.name for field in dataclasses.fields(config)))
+    if "--" not in message:
+      message = f"--width={config.width}, --resolution={config.resolution}: {message}"
+    raise RunError(f"the networks cannot be built from these flags: {message}") from error
+  state = sum(math.prod(x.shape) * x.dtype.itemsize for x in jax.tree.leaves(game))
+  _check_memory(state, "the parameters and what is kept of them", f"--width={config.width}")
+  updates = system.d_steps(0) if callable(system.d_steps) else system.d_steps
+  pictures = 4 * updates * config.batch_size * math.prod(spec.shape)
+  _check_memory(pictures, "the pictures of a step", f"--batch-size={config.batch_size}")
+  return system
+
+
+def _check_memory(size: int, what: str, value: str) -> None:
+  """Refuses what is more than the whole memory; what is less may still not fit beside the rest."""
+  device = jax.local_devices()[0]
+  if device.platform == "cpu":
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+  else:
+    memory = (device.memory_stats() or {}).get("bytes_limit", sys.maxsize) * jax.device_count()
+  if size > memory:
+    found, there = f"{size / 1e9:,.0f} GB", f"{memory / 1e9:,.0f} GB"
+    raise RunError(f"{value}: {what} take {found}, and there are {there}: give a smaller one")
+
+
+def _with_flags(message: str, *names: str) -> str:
+  """A library's message, which speaks of arguments, in the words of the command line."""
+  arguments = rf"(?<![-\w])({'|'.join(names)})="
+  return re.sub(arguments, lambda match: f"{flag(match[1])}=", message)
 
 
 def start(system: System, config: Config, mesh: jax.sharding.Mesh, saved: Checkpoints) -> Game:
@@ -52,9 +109,8 @@ def load_data(config: Config) -> data.Dataset:
       cache_limit=int(config.cache_limit * 1e9),
     )
   except data.DataError as error:
-    arguments = r"(?<![-\w])(resolution|channels|split|data_dir|limit|cache_dir|cache_limit)="
-    flags = re.sub(arguments, lambda match: f"--{match[1].replace('_', '-')}=", str(error))
-    raise data.DataError(flags) from error
+    names = ("resolution", "channels", "split", "data_dir", "limit", "cache_dir", "cache_limit")
+    raise data.DataError(_with_flags(str(error), *names)) from error
 
 
 class Restored(NamedTuple):
@@ -74,7 +130,7 @@ def restore(workdir: str, checkpoint: Which = "latest") -> Restored:
     checkpoint: a step, `"latest"` or `"best"`.
 
   Raises:
-    RunError: there is no run, or no such checkpoint.
+    RunError: there is no run, its record is damaged, or there is no such checkpoint.
   """
   record = Record.load(workdir)
   if record is None:
@@ -84,10 +140,42 @@ def restore(workdir: str, checkpoint: Which = "latest") -> Restored:
       f"--workdir={workdir} holds a population; take one member out by: python -m "
       f"experiments.population --workdir={workdir} --out=..., and use that"
     )
-  module = importlib.import_module(record.experiment)
+  module = module_of(record.experiment, pathlib.Path(workdir).resolve())
   config = read_config(record, module.Config)
-  system = module.build(config, record.spec)
+  system = built(module.build, config, record.spec)
   mesh = training.data_mesh(jax.local_devices()[:1])
   with Checkpoints(workdir, read_only=True) as checkpoints:
     game = checkpoints.restore(_abstract(system, mesh), checkpoint)
   return Restored(record, config, system, game)
+
+
+def module_of(name: str, workdir: pathlib.Path) -> types.ModuleType:
+  """The module that a record names, which is imported only from where programs are kept.
+
+  A workdir may come from somebody else. Its record can name any module that is installed, but must
+  not bring one along.
+  """
+  parts = name.split(".")
+  refused = RunError(
+    f"{workdir / 'config.json'} names {name!r}, which is no experiment that can be imported: start "
+    "in the folder of the experiment's package, or install it"
+  )
+  if not all(part.isidentifier() for part in parts):
+    raise refused
+  told = any(pathlib.Path(entry).resolve().is_relative_to(workdir) for entry in sys.path)
+  try:
+    for count in range(1, len(parts) + 1):  # finding a module imports the packages above it
+      found = importlib.util.find_spec(".".join(parts[:count]))
+      if found is None:
+        raise refused
+      places = [*(found.submodule_search_locations or ()), found.origin or ""]
+      if not told and any(pathlib.Path(x).resolve().is_relative_to(workdir) for x in places if x):
+        raise refused
+    module = importlib.import_module(name)
+  except (ImportError, ValueError, AttributeError) as error:
+    raise refused from error
+  if not (isinstance(getattr(module, "Config", None), type) and issubclass(module.Config, Config)):
+    raise refused
+  if not callable(getattr(module, "build", None)):
+    raise refused
+  return module

@@ -117,7 +117,7 @@ def test_wgan_trains_its_critic_long_at_first_and_now_and_then(step, updates):
     (wgan, ["--n-critic=0"], "--n-critic=0"),
     (began, ["--gamma=0"], "--gamma=0"),
     (fgan, ["--divergence=alpha"], "--divergence=alpha must be one of kullback_leibler"),
-    (pacgan, ["--packing=0"], "--packing=0 must be at least 1"),
+    (pacgan, ["--packing=0"], "--packing=0 must be positive"),
     (pacgan, ["--packing=3"], "--packing=3"),
     (improved_gan, ["--label-smoothing=0.5"], "--label-smoothing=0.5"),
     (improved_gan, ["--labels=5000"], "--labels=5000"),

@@ -84,7 +84,7 @@ def test_it_runs_resumes_and_samples(name, tmp_path):
   [
     (biggan, ["--deep"], "--shared=128"),
     (biggan, ["--accumulate=3"], "--batch-size=16 must be divisible by 24"),
-    (biggan, ["--accumulate=0"], "--accumulate=0 must be at least 1"),
+    (biggan, ["--accumulate=0"], "--accumulate=0 must be positive"),
     (biggan, ["--shared=4", "--hierarchical", "--latent-dim=10"], "multiple of 3"),
     (sngan_projection, ["--network=cnn"], "--network=cnn"),
     (sagan, ["--attention=64"], "64"),

@@ -68,3 +68,19 @@ def test_means_do_not_see_an_interruption():
     after.add({"loss_D": x}, 1)
   assert after.means(4)["loss_D"] == whole.means(4)["loss_D"]
   assert after.pending() == {}
+
+
+def test_damaged_lines_are_dropped_and_the_others_kept(tmp_path):
+  good = [{"step": 1, "loss_D": 0.5}, {"step": 2, "loss_D": float("nan")}, {"step": 4, "a": "b"}]
+  bad = [
+    b"\xff\xfe", b"[1]", b"5", b"null", b'{"step": "3"}', b'{"step": 3', b'{"step": null}', b"",
+    b'{"step": -1}', b'{"step": 1}', b'{"step": 9}', b"[" * 10_000,
+    b'{"step": 3, "x": 1' + b"0" * 400 + b"}",
+    b'{"step": 3, "x": "' + "\N{LINE SEPARATOR}".encode() + b'"}',
+  ]  # fmt: skip
+  lines = [json.dumps(row).encode() for row in good]
+  (tmp_path / "metrics.jsonl").write_bytes(b"\n".join([*lines[:2], *bad, lines[2], b'{"st']))
+  with Log(tmp_path, 4, Monitor()):
+    pass
+  kept = (tmp_path / "metrics.jsonl").read_text().splitlines()
+  assert kept == [line.decode() for line in lines]

@@ -9,7 +9,6 @@ import hashlib
 import json
 import os
 import pathlib
-import zipfile
 from typing import Any
 
 import flax.linen as nn
@@ -19,6 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
+from jaxgan._archives import read_arrays
 from jaxgan._files import replacing
 from jaxgan.metrics.features import preprocessing
 from jaxgan.metrics.features.network import Features, Outputs
@@ -166,27 +166,42 @@ def load(path: str | os.PathLike[str]) -> tuple[Description, PyTree]:
   """
   path = pathlib.Path(path)
   try:
-    with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-      flat = {name: archive[name] for name in archive.files}
+    flat = read_arrays(path)
     content = json.loads(str(flat.pop("description")))
+    if not all(array.dtype == np.float32 for array in flat.values()):
+      raise TypeError("parameters that are not float32")
     form = content.pop("form")
     if form != _FORM:
       raise ValueError(f"form {form} and not {_FORM}")
     description = Description(
       **{**content, "shape": tuple(content["shape"]), "classes": tuple(content["classes"])}
     )
-    network = description.module()
+    _check(description)
+    images = jax.ShapeDtypeStruct((1, *description.shape), jnp.float32)
+    shapes = jax.eval_shape(description.module().init, jax.random.key(0), images)["params"]
   except OSError as error:
     raise WeightsError(
       f"cannot read the classifier '{path}' ({error}): train it by python -m experiments.classifier"
     ) from error
-  except (ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+  except Exception as error:  # a damaged archive can raise nearly anything
+    reason = f"{error}".partition("\n")[0]
     raise WeightsError(
-      f"the classifier '{path}' is damaged or of another version ({error}): train it anew"
+      f"the classifier '{path}' is damaged or of another version ({reason}): train it anew"
     ) from error
-  images = jnp.zeros((1, *description.shape))
-  shapes = jax.eval_shape(network.init, jax.random.key(0), images)["params"]
   wanted = {name: x.shape for name, x in flax.traverse_util.flatten_dict(shapes, sep=".").items()}
   match(flat, wanted, f"the classifier of {description.dataset}")
   params = {name: jnp.asarray(array) for name, array in flat.items()}
   return description, flax.traverse_util.unflatten_dict(params, sep=".")
+
+
+def _check(description: Description) -> None:
+  """Refuses a description that `save` did not write."""
+  texts = (description.dataset, *description.classes)
+  numbers = (*description.shape, description.accuracy, *description.network.values())
+  if not all(isinstance(each, str) for each in texts):
+    raise TypeError("a name that is no text")
+  if not all(isinstance(each, int | float) for each in numbers):
+    raise TypeError("a size that is no number")
+  shape = description.shape
+  if len(shape) != 3 or not 0 < min(shape) <= max(shape) < 1 << 16:
+    raise ValueError(f"pictures of {shape}")

@@ -1,6 +1,5 @@
 """Weights from PyTorch files, read without PyTorch and without running what a pickle says."""
 
-import collections
 import io
 import math
 import os
@@ -14,8 +13,11 @@ from typing import Any, BinaryIO, NamedTuple
 import ml_dtypes
 import numpy as np
 
+from jaxgan._archives import check_size
+
 __all__ = ["WeightsError", "fold_batch_norm", "match", "read_torch"]
 
+_MOST_PICKLE = 1 << 20  # bytes of names and shapes; each may take some hundred in memory
 _MAGIC = 0x1950A86A20F9469CFC6C  # opens a file of the form before PyTorch 1.6
 _PROTOCOL = 1001
 
@@ -54,7 +56,7 @@ class _Tensor(NamedTuple):
   def array(self, storages: Mapping[str, np.ndarray]) -> np.ndarray:
     numbers = (self.offset, *self.shape, *self.strides)
     if len(self.shape) != len(self.strides) or any(type(n) is not int or n < 0 for n in numbers):
-      raise ValueError(f"a tensor of shape {self.shape} and strides {self.strides}")
+      raise ValueError("a tensor of impossible shape or strides")
     values = storages[self.storage.key]
     if values.dtype != _DTYPES[self.storage.dtype]:
       raise ValueError(f"storage {self.storage.key} has two types")
@@ -70,12 +72,30 @@ class _Tensor(NamedTuple):
 
 # What a pickle may call. A pickle can set attributes of what it names, the defaults of a function
 # among them: these have none to set.
+class _Names(dict[Any, Any]):
+  """An OrderedDict, without the attributes that PyTorch gives one."""
+
+  __slots__ = ()
+
+  def __setstate__(self, state: object) -> None:
+    pass
+
+
+class _NewNames:
+  __slots__ = ()
+
+  def __call__(self) -> _Names:  # of no arguments, which could be copied again and again
+    return _Names()
+
+
 class _RebuildTensor:
   __slots__ = ()
 
   def __call__(self, storage: Any, offset: Any, shape: Any, strides: Any, *_: object) -> _Tensor:
     if not isinstance(storage, _Storage):
       raise ValueError("a tensor without storage")
+    if max(len(shape), len(strides)) > 64:
+      raise ValueError("a tensor of too many dimensions")
     return _Tensor(storage, offset, tuple(shape), tuple(strides))
 
 
@@ -87,7 +107,7 @@ class _RebuildParameter:
 
 
 _GLOBALS: dict[tuple[str, str], Any] = {
-  ("collections", "OrderedDict"): collections.OrderedDict,
+  ("collections", "OrderedDict"): _NewNames(),
   ("torch._utils", "_rebuild_tensor"): _RebuildTensor(),
   ("torch._utils", "_rebuild_tensor_v2"): _RebuildTensor(),
   ("torch._utils", "_rebuild_parameter"): _RebuildParameter(),
@@ -95,12 +115,33 @@ _GLOBALS: dict[tuple[str, str], Any] = {
 }
 
 
-class _Unpickler(pickle.Unpickler):
+class _Short:
+  """A file that ends after so many bytes as a pickle may have."""
+
+  def __init__(self, file: BinaryIO) -> None:
+    self._file, self._left = file, _MOST_PICKLE
+
+  def read(self, size: int) -> bytes:
+    return self._taken(self._file.read(min(size, self._left)))
+
+  def readline(self) -> bytes:
+    line = self._taken(self._file.readline(self._left))
+    if not line.endswith(b"\n"):
+      raise EOFError("it ends in the middle of a line")
+    return line
+
+  def _taken(self, data: bytes) -> bytes:
+    self._left -= len(data)
+    return data
+
+
+# The one in Python: that in C takes memory for as many memos as a number in the file says.
+class _Unpickler(pickle._Unpickler):
   """Knows the names above and no others."""
 
   def __init__(self, file: BinaryIO) -> None:
     # PyTorch writes its text, from Python 2 in old files, as UTF-8.
-    super().__init__(file, encoding="utf-8")
+    super().__init__(_Short(file), encoding="utf-8")
     self.storages: dict[str, _Storage] = {}
 
   def find_class(self, module: str, name: str) -> Any:
@@ -108,14 +149,15 @@ class _Unpickler(pickle.Unpickler):
       return _GLOBALS[module, name]
     except KeyError:
       raise WeightsError(
-        f"the file names {module}.{name}, which a file of weights has no need of and which is not "
-        "run: save a state_dict of plain tensors"
+        f"the file names {f'{module}.{name}':.200}, which a file of weights has no need of and "
+        "which is not run: save a state_dict of plain tensors"
       ) from None
 
   def persistent_load(self, pid: Any) -> _Storage:
     kind, dtype, key, _, count, *view = pid
-    if kind != "storage" or dtype not in _DTYPES or type(count) is not int or count < 0:
-      raise ValueError(f"an unknown reference {pid!r}")
+    known = kind == "storage" and isinstance(dtype, str) and dtype in _DTYPES
+    if not (known and isinstance(key, str | int) and type(count) is int and count >= 0):
+      raise ValueError("an unknown reference")
     if view and view[0] is not None:
       raise ValueError("views of storages, which PyTorch wrote before 0.4 only")
     return self.storages.setdefault(str(key), _Storage(str(key), dtype, count))
@@ -146,6 +188,8 @@ def read_torch(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
       isinstance(name, str) and isinstance(value, _Tensor) for name, value in content.items()
     ):
       raise WeightsError("it holds other things than tensors by name: save a state_dict")
+    sizes = (math.prod(x.shape) * _DTYPES[x.storage.dtype].itemsize for x in content.values())
+    check_size(sum(sizes), path.stat().st_size)  # tensors may share a storage, or repeat it
     return {name: tensor.array(storages) for name, tensor in content.items()}
   except WeightsError as error:
     raise WeightsError(f"cannot read the weights '{path}': {error}") from error
@@ -170,8 +214,7 @@ def _read_legacy(file: BinaryIO) -> tuple[Any, dict[str, np.ndarray]]:
   for key in _Unpickler(file).load():
     storage = unpickler.storages[key]
     count = int.from_bytes(_exactly(file, 8), "little" if little else "big", signed=True)
-    if count != storage.size:
-      raise ValueError(f"storage {key} has {count} elements and not {storage.size}")
+    _check_count(storage, count)
     data = _exactly(file, count * _DTYPES[storage.dtype].itemsize)
     storages[key] = _numbers(data, storage, little)
   return content, storages
@@ -190,20 +233,27 @@ def _read_zip(file: BinaryIO) -> tuple[Any, dict[str, np.ndarray]]:
     (pickled,) = (name for name in names if name.endswith("/data.pkl") and name.count("/") == 1)
     folder = pickled.removesuffix("data.pkl")
     order = f"{folder}byteorder"
-    little = order not in names or archive.read(order) == b"little"
-    unpickler = _Unpickler(io.BytesIO(archive.read(pickled)))
+    little = order not in names or archive.open(order).read(9) == b"little"
+    with archive.open(pickled) as opened:
+      unpickler = _Unpickler(io.BytesIO(opened.read(_MOST_PICKLE)))
     content = unpickler.load()
-    storages = {
-      key: _numbers(archive.read(f"{folder}data/{key}"), storage, little)
-      for key, storage in unpickler.storages.items()
-    }
+    storages = {}
+    for key, storage in unpickler.storages.items():
+      member = archive.getinfo(f"{folder}data/{key}")
+      _check_count(storage, member.file_size / _DTYPES[storage.dtype].itemsize)
+      check_size(member.file_size, member.compress_size)
+      storages[key] = _numbers(archive.read(member), storage, little)
   return content, storages
+
+
+def _check_count(storage: _Storage, count: float) -> None:
+  if count != storage.size:
+    raise ValueError(f"storage {storage.key} has {count:g} elements and not {storage.size}")
 
 
 def _numbers(data: bytes, storage: _Storage, little: bool) -> np.ndarray:
   values = np.frombuffer(data, _DTYPES[storage.dtype])
-  if values.size != storage.size:
-    raise ValueError(f"storage {storage.key} has {values.size} elements and not {storage.size}")
+  _check_count(storage, values.size)
   return values if little == (sys.byteorder == "little") else values.byteswap()
 
 
