@@ -14,6 +14,7 @@ from jaxgan.models import (
   resnet,
   sagan,
   sngan,
+  stylegan2,
   wgan_gp,
 )
 
@@ -31,5 +32,6 @@ __all__ = [
   "resnet",
   "sagan",
   "sngan",
+  "stylegan2",
   "wgan_gp",
 ]
