@@ -11,9 +11,11 @@ from jaxgan.models import (
   improved,
   infogan,
   mlp,
+  progan,
   resnet,
   sagan,
   sngan,
+  stylegan,
   stylegan2,
   wgan_gp,
 )
@@ -29,9 +31,11 @@ __all__ = [
   "improved",
   "infogan",
   "mlp",
+  "progan",
   "resnet",
   "sagan",
   "sngan",
+  "stylegan",
   "stylegan2",
   "wgan_gp",
 ]
