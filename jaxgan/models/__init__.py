@@ -17,6 +17,7 @@ from jaxgan.models import (
   sngan,
   stylegan,
   stylegan2,
+  stylegan2_names,
   wgan_gp,
 )
 
@@ -37,5 +38,6 @@ __all__ = [
   "sngan",
   "stylegan",
   "stylegan2",
+  "stylegan2_names",
   "wgan_gp",
 ]
