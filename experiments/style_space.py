@@ -17,7 +17,7 @@ class Psi(Source):
   num: int = 6
   """Number of samples."""
   values: str = "1,0.7,0.5,0,-0.5,-1"
-  """psi from left to right: 1 is the sample, 0 the mean picture, and below 0 the sample's opposite."""
+  """Psi from left to right: 1 is the sample, 0 the mean picture, below 0 the sample's opposite."""
 
 
 def psi(options: Psi) -> None:

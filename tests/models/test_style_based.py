@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxgan import training
+from jaxgan import latents, regularizers, training
 from jaxgan.models import progan, stylegan, stylegan2
 from jaxgan.models.stylegan2_names import from_torch_names
 from tests.models.networks import close, conv, count, dense, shapes
@@ -200,26 +200,31 @@ def check(network, ours, theirs, state, value):
 
 @pytest.mark.usefixtures("x64")
 def test_generator_against_torch(torch):
+  """And path lengths, whose gradient is one of second order."""
   state = generator_state()
   rng = np.random.default_rng(2)
-  z, direction = (
-    rng.normal(size=[2, LATENT]),
-    rng.normal(size=[2, RESOLUTION, RESOLUTION, CHANNELS]),
-  )
+  z, direction = rng.normal(size=[2, LATENT]), rng.normal(size=[2, 8, 8, CHANNELS])
   psi = np.linspace(0.5, 1.0, 4)  # so that each layer has a style of its own
+  style, key = training.style_of(GENERATOR), jax.random.key(4)
 
   def ours(variables):
     given = jnp.concatenate([jnp.asarray(z), jnp.asarray(labels(2))], 1)
-    style = training.style_of(GENERATOR)
     ws = style.mapping(variables, given)[:, None] * psi[None, :, None]
-    # The mean style has a part, so that its place is seen.
-    ws = ws + style.mean(variables)[None, None]
-    return (style.synthesis(variables, ws) * direction).sum()
+    ws = ws + style.mean(variables)[None, None]  # so that its place is seen
+    lengths = regularizers.path_lengths(lambda ws: style.synthesis(variables, ws), ws, key)
+    return (style.synthesis(variables, ws) * direction).sum() + ((lengths - 1.0) ** 2).sum()
 
   theirs = Torch(torch, state)
   w = theirs.mapping(torch.tensor(z), torch.tensor(labels(2)))
   ws = w[:, None] * torch.tensor(psi)[None, :, None] + theirs.state["mapping.w_avg"]
-  value = (theirs.synthesis(ws).permute(0, 2, 3, 1) * torch.tensor(direction)).sum()
+  images = theirs.synthesis(ws).permute(0, 2, 3, 1)
+  value = (images * torch.tensor(direction)).sum()
+  keys = latents.example_keys(key, 2)
+  noise = jax.vmap(lambda key: jax.random.normal(key, images.shape[1:]))(keys) / 8.0
+  along = (images * torch.tensor(np.asarray(noise))).sum()
+  (slope,) = torch.autograd.grad(along, ws, create_graph=True)
+  lengths = slope.square().sum(2).mean(1).sqrt()
+  value = value + (lengths - 1.0).square().sum()
   check(GENERATOR, ours, theirs, state, value)
 
 
