@@ -55,7 +55,7 @@ PRESETS: run.Presets = {
   "measured": dict(
     dataset="emoji64/train",
     flip=True,
-    width=32,
+    width=16,
     max_width=64,
     latent_dim=64,
     stable_steps=400,

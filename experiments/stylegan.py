@@ -58,7 +58,7 @@ _SMALL: dict[str, Any] = dict(latent_dim=64, style_dim=64, depth=2, r1_gamma=0.0
 PRESETS: run.Presets = {
   "quick": dict(width=16, max_width=32, steps=600, **_SMALL),
   "measured": dict(
-    dataset="emoji64/train", flip=True, width=32, max_width=64, steps=1500, **_SMALL
+    dataset="emoji64/train", flip=True, width=16, max_width=64, steps=1500, **_SMALL
   ),
   # The paper's faces (FFHQ, 1024 pixels) are no TFDS set; CelebA stands in. 25 million pictures.
   "paper": dict(dataset="celeb_a", resolution=128, width=128, steps=781_250),

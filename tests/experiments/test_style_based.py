@@ -3,11 +3,13 @@
 import json
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from experiments import progan, sample, stylegan, stylegan2
-from jaxgan import run
+from jaxgan import run, training
+from jaxgan.types import ImageSpec
 
 FLAGS = [
   "--resolution=8",
@@ -25,7 +27,8 @@ STYLES = ["--style-dim=6", "--depth=1"]
 RUNS = {
   "progan": (progan, ["--stable-steps=1", "--fade-steps=3"]),
   "stylegan": (stylegan, STYLES),
-  "stylegan2": (stylegan2, [*STYLES, "--path-every=2", "--r1-every=2"]),
+  "stylegan2": (stylegan2, [*STYLES, "--path-weight=0", "--mixing=0", "--r1-every=2"]),
+  "stylegan2 path": (stylegan2, [*STYLES, "--path-every=2", "--r1-every=2"]),
   "stylegan2 ada": (
     stylegan2,
     [*STYLES, "--augment=ada", "--ada-speed=640", "--ada-target=-2", "--conditional"],
@@ -35,7 +38,7 @@ RUNS = {
     [*STYLES, "--augment=diffaugment", "--path-weight=0", "--no-residual"],
   ),
 }
-SLOW = {"stylegan", "stylegan2 ada", "stylegan2 diffaugment"}  # their parts are tested apart
+SLOW = RUNS.keys() - {"stylegan2"}  # their parts are tested apart
 
 pytestmark = pytest.mark.usefixtures("compiled_once")
 
@@ -65,7 +68,7 @@ def test_it_runs_resumes_and_samples(name, tmp_path):
   assert main(module, parts, "--steps=5", *flags) == 0
   assert all(np.isfinite(value) for line in lines(parts) for value in line.values())
   game = run.restore(str(parts)).game
-  if name in SLOW:  # as it would have been without an interruption
+  if name == "progan":  # as it would have been without an interruption
     whole = tmp_path / "whole"
     assert main(module, whole, "--steps=5", *flags) == 0
     players = game.generator, run.restore(str(whole)).game.generator
@@ -75,6 +78,8 @@ def test_it_runs_resumes_and_samples(name, tmp_path):
     assert game.generator.average["growth"]["progress"] == 1.0
     assert {int(p.opt_state[0].count) for p in (game.generator, game.discriminator)} == {4}
   elif name == "stylegan2":
+    assert [x > 0 for x in logged(parts, "penalty")] == [True, False, True, False, True]
+  elif name == "stylegan2 path":
     # Of steps 0, 2 and 4 only; the length as each step finds it.
     lengths = logged(parts, "path_length")
     assert lengths[0] == 0.0 < lengths[1] == lengths[2] != lengths[3] == lengths[4]
@@ -89,7 +94,7 @@ def test_it_runs_resumes_and_samples(name, tmp_path):
   sample.main(sample.Options(workdir=str(parts), num=4, out=str(out)))
   with np.load(out) as file:
     assert file["images"].shape == (4, 8, 8, 1)
-  if name == "stylegan2":
+  if name == "stylegan2 path":
     styles_are_good_for_something(parts, tmp_path)
   elif name == "progan":
     with pytest.raises(run.RunError, match="has no styles"):
@@ -128,6 +133,22 @@ def styles_are_good_for_something(workdir, folder):
   ):
     with pytest.raises(run.RunError, match=said):
       made(*argv)
+
+
+def test_all_stages_can_be_traced():
+  config = progan.Config(
+    workdir="", resolution=8, width=2, max_width=4, latent_dim=6, stable_steps=2, fade_steps=2
+  )
+  system = progan.build(config, ImageSpec((8, 8, 1)))
+  game = jax.eval_shape(system.init, jax.random.key(0))
+  mesh = training.data_mesh(jax.devices()[:1])
+  batch = {"image": jax.ShapeDtypeStruct((1, 4, 8, 8, 1), jnp.float32)}
+  steps = [system.step_at(step) for step in range(6)]
+  assert steps[0] is steps[1] is not steps[2] is steps[3] is steps[5] is system.step
+  for step in (steps[0], steps[2]):
+    after, metrics = jax.eval_shape(training.data_parallel(step, mesh), game, batch)
+    assert jax.tree.structure(after) == jax.tree.structure(game)
+    assert {"drift", "penalty", "progress"} <= metrics.keys()
 
 
 @pytest.mark.parametrize(
