@@ -287,6 +287,39 @@ def test_identity_and_whole_shifts_of_the_warp_are_exact_inside():
   np.testing.assert_allclose(moved[12:-12, 12:-12], expected[12:-12, 12:-12], atol=2e-6)
 
 
+def test_warp_against_torch(x64):
+  """Values and gradients: sym6 as transposed convolution, grid_sample between, sym6 once more."""
+  torch = pytest.importorskip("torch")
+  f, size = torch.nn.functional, 12
+  rng = np.random.default_rng(3)
+  image, direction = rng.normal(size=[2, size, size, 2])
+  linear = np.array([[0.9, 0.5], [-0.6, 1.2]])
+  shift = np.array([1.3, -2.4])
+
+  def ours(image, linear, shift):
+    return (jnp.tanh(resampling.warp(image, linear, shift)) * direction).sum()
+
+  found = jax.jit(jax.value_and_grad(ours, (0, 1, 2)))(image, linear, shift)
+  leaves = [torch.tensor(x).requires_grad_() for x in (image, linear, shift)]
+  taps = torch.tensor(resampling.SYM6)
+  kernel = torch.outer(taps, taps).expand(2, 1, 12, 12)
+  padded = f.pad(leaves[0].permute(2, 0, 1)[None], (6,) * 4, mode="reflect")
+  double = f.conv_transpose2d(padded, 2.0 * kernel, stride=2, groups=2)
+  start = 2 * 6 + 5  # the padding, and the filter's delay
+  double = double[:, :, start : start + 2 * size - 1, start : start + 2 * size - 1]
+  axis = (torch.arange(-5, 2 * size + 5, dtype=torch.float64) - (size - 1)) / 2
+  row, column = torch.meshgrid(axis - leaves[2][0], axis - leaves[2][1], indexing="ij")
+  # In units of half the picture, (column, row), as grid_sample has it.
+  at = [leaves[1][i, 0] * row + leaves[1][i, 1] * column for i in (1, 0)]
+  grid = torch.stack(at, -1)[None] / ((size - 1) / 2)
+  moved = f.grid_sample(double, grid, padding_mode="reflection", align_corners=True)
+  out = f.conv2d(moved, kernel / 2.0, stride=2, groups=2)[0].permute(1, 2, 0)
+  value = (out.tanh() * torch.tensor(direction)).sum()
+  np.testing.assert_allclose(found[0], value.item(), rtol=1e-10)
+  for a, b in zip(found[1], torch.autograd.grad(value, leaves), strict=True):
+    np.testing.assert_allclose(a, b.numpy(), rtol=1e-8, atol=1e-10)
+
+
 def test_wavelets_are_orthonormal():
   for taps in (resampling.SYM2, resampling.SYM6):
     overlaps = [taps[2 * k :] @ taps[: taps.size - 2 * k] for k in range(taps.size // 2)]

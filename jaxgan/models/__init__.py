@@ -11,9 +11,13 @@ from jaxgan.models import (
   improved,
   infogan,
   mlp,
+  progan,
   resnet,
   sagan,
   sngan,
+  stylegan,
+  stylegan2,
+  stylegan2_names,
   wgan_gp,
 )
 
@@ -28,8 +32,12 @@ __all__ = [
   "improved",
   "infogan",
   "mlp",
+  "progan",
   "resnet",
   "sagan",
   "sngan",
+  "stylegan",
+  "stylegan2",
+  "stylegan2_names",
   "wgan_gp",
 ]

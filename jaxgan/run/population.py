@@ -100,6 +100,11 @@ def train_population(build: Build, config: Config) -> int:
     raise RunError(f"--population={config.population} takes one process: leave out --coordinator")
   mesh = training.population_mesh(len(members))
   plan = prepare(build, config, mesh.shape[training.AXIS])
+  if plan.system.step_at is not None:
+    raise RunError(
+      f"--population={config.population}: the step of {plan.experiment} changes in training, which "
+      "populations do not follow: start its runs one by one"
+    )
   images = plan.dataset.images
   if images is None or images.nbytes > _LARGEST:
     raise RunError(

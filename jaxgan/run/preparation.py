@@ -64,7 +64,7 @@ def prepare(build: Build, config: Config, shards: int) -> Plan:
   if config.batch_size % (shards * system.batch_multiple):
     raise RunError(
       f"--batch-size={config.batch_size} must be divisible by {shards * system.batch_multiple}: "
-      f"by {shards} devices, whose batches are taken in {system.batch_multiple} parts or packs"
+      f"by {shards} devices, whose batches come in parts, packs or groups"
     )
   if system.check is not None:
     system.check()

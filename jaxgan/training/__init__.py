@@ -1,6 +1,7 @@
 """State, objectives, step, games and sharding: what turns losses into a training run."""
 
 from jaxgan.training import games, objectives
+from jaxgan.training.averages import ramped_decay
 from jaxgan.training.population import member, population, stack
 from jaxgan.training.sharding import (
   AXIS,
@@ -16,7 +17,7 @@ from jaxgan.training.sharding import (
 )
 from jaxgan.training.state import Game, Network, Player, new_player
 from jaxgan.training.step import Aux, Forward, Objective, Step, make_train_step
-from jaxgan.training.system import System, system
+from jaxgan.training.system import Style, StyleNetwork, System, style_of, system
 from jaxgan.training.varied import Varied, varied
 
 __all__ = [
@@ -29,6 +30,8 @@ __all__ = [
   "Objective",
   "Player",
   "Step",
+  "Style",
+  "StyleNetwork",
   "System",
   "Varied",
   "batch_sharding",
@@ -43,9 +46,11 @@ __all__ = [
   "population_mesh",
   "population_parallel",
   "population_sharding",
+  "ramped_decay",
   "replicated",
   "scanned",
   "stack",
+  "style_of",
   "system",
   "varied",
 ]

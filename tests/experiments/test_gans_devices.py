@@ -1,4 +1,4 @@
-"""Whole systems on one device and on eight: dropout, reference batches, codes, spectral norms."""
+"""Whole systems on one device and on eight: dropout, reference batches, codes, norms, styles."""
 
 import jax
 import jax.numpy as jnp
@@ -12,8 +12,11 @@ from experiments import (
   ebgan,
   gan,
   improved_gan,
+  progan,
   sagan,
   sngan_projection,
+  stylegan,
+  stylegan2,
   wgan,
 )
 from jaxgan import training
@@ -21,6 +24,7 @@ from jaxgan.types import ImageSpec
 
 SPEC = ImageSpec((16, 16, 1), tuple("0123456789"))
 COMMON = dict(workdir="unused", resolution=16, width=5, batch_size=16)
+STYLES = dict(width=2, max_width=4, latent_dim=6, style_dim=6, depth=1, group_size=2)
 SYSTEMS = {
   "gan": (gan, {}),
   "improved_gan": (improved_gan, dict(all_techniques=True, virtual_batch_norm=4)),
@@ -33,6 +37,12 @@ SYSTEMS = {
   "biggan": (
     biggan,
     dict(n_dis=1, shared=4, hierarchical=True, latent_dim=12, orthogonal_weight=1e-4),
+  ),
+  "progan": (progan, dict(width=2, max_width=4, latent_dim=6, group_size=2)),
+  "stylegan": (stylegan, STYLES),
+  "stylegan2": (
+    stylegan2,
+    dict(STYLES, augment="diffaugment", conditional=True, path_every=2, r1_every=2),
   ),
 }
 
@@ -51,7 +61,7 @@ def wide(tree):
 )
 def test_eight_devices_play_the_game_of_one_in_float64(name, x64):
   module, flags = SYSTEMS[name]
-  system = module.build(module.Config(**COMMON, **flags), SPEC)
+  system = module.build(module.Config(**{**COMMON, **flags}), SPEC)
   key = jax.random.key(7)
   batch = {
     "image": jax.random.uniform(key, (1, 16, *SPEC.shape), jnp.float64, -1.0, 1.0),

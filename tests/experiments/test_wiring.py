@@ -25,9 +25,12 @@ from experiments import (
   infogan,
   lsgan,
   pacgan,
+  progan,
   sagan,
   sngan,
   sngan_projection,
+  stylegan,
+  stylegan2,
   wgan,
   wgan_gp,
 )
@@ -120,6 +123,9 @@ def entropy(logits, labels):
     (sngan_projection, {}, np.maximum(1.0 - REAL, 0.0) + np.maximum(1.0 + FAKE, 0.0), -FAKE),
     (sagan, {}, np.maximum(1.0 - REAL, 0.0) + np.maximum(1.0 + FAKE, 0.0), -FAKE),
     (biggan, {}, np.maximum(1.0 - REAL, 0.0) + np.maximum(1.0 + FAKE, 0.0), -FAKE),
+    (progan, {}, FAKE - REAL, -FAKE),
+    (stylegan, {}, softplus(-REAL) + softplus(FAKE), softplus(-FAKE)),
+    (stylegan2, {}, softplus(-REAL) + softplus(FAKE), softplus(-FAKE)),
   ],
 )
 def test_losses(parts, module, flags, of_d, of_g):
@@ -232,7 +238,7 @@ def test_wgan_clips_and_measures(parts):
 
 @pytest.mark.parametrize(
   ("module", "weight", "slope"),
-  [(wgan_gp, 10.0, 3.0), (dragan, 10.0, 3.0)],
+  [(wgan_gp, 10.0, 3.0), (dragan, 10.0, 3.0), (progan, 5.0, 3.0)],
 )
 def test_penalties_hold_the_slope_at_one(parts, module, weight, slope):
   found = parts(module, penalty_weight=weight)
@@ -251,6 +257,86 @@ def test_penalties_hold_the_slope_at_one(parts, module, weight, slope):
     fakes,
   )
   np.testing.assert_allclose(value, weight * (slope - 1.0) ** 2, rtol=1e-5)
+
+
+def test_progan_keeps_its_critic_from_drifting(parts):
+  found = parts(progan, drift_weight=0.01)
+  term = found.d_terms["drift"]({"real_logits": REAL}, None)
+  np.testing.assert_allclose(term, 0.01 * np.square(REAL), rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+  ("module", "flags", "gamma", "steps"),
+  [
+    (stylegan, {"r1_gamma": 0.4}, 0.4, {0: 1, 1: 1, 16: 1}),
+    (stylegan2, {"r1_gamma": 0.4}, 0.4, {0: 16, 1: 0, 15: 0, 16: 16}),
+    # ADA's rule of thumb, at 16 pixels and batches of 12.
+    (stylegan2, {"r1_every": 3}, 0.0002 * 256 / 12, {0: 3, 2: 0, 3: 3}),
+  ],
+)
+def test_r1_of_the_style_family(parts, module, flags, gamma, steps):
+  (penalty,) = parts(module, **flags).penalties
+  images = jnp.ones([4, 2, 2, 1])
+  for step, times in steps.items():
+    game = SimpleNamespace(step=jnp.asarray(step))
+    value = penalty(lambda x: 3.0 * x.sum((1, 2, 3)), {"image": images}, jax.random.key(0), game)
+    # A slope of 3 at each of 4 pixels.
+    np.testing.assert_allclose(value, times * gamma / 2 * 36.0 * np.ones(4), rtol=1e-6)
+
+
+def test_path_length_by_a_generator_of_known_slope(parts):
+  """Of pictures that are 3 times their style, one channel a style."""
+  found = parts(stylegan2, path_weight=2.0, path_every=4, latent_dim=5)
+
+  def generator(variables, x, *, train, method, rngs):
+    assert train
+    if method == "styles":
+      return jnp.repeat(x[:, None], 2, 1)
+    return variables["params"] * x.sum(1)[:, None, None, :]
+
+  player = SimpleNamespace(apply_fn=generator, variables={"params": jnp.asarray(3.0)})
+  (penalty,) = found.g_penalties
+  batch = {"image": jnp.zeros([8, 1, 1, 1])}
+
+  def at(step):
+    game = SimpleNamespace(
+      step=jnp.asarray(step), generator=player, extra={"path_length": jnp.asarray(1.0)}
+    )
+    return under_devices(lambda: penalty(batch, jax.random.key(1), game))
+
+  value, entries = at(8)
+  # The average moves by a hundredth of what it lacks; the penalty is taken four times.
+  mean = 1.0 + (entries["path_length"] - 1.0) / 0.01
+  assert value.shape == (4,)  # half the batch
+  assert 3.0 < mean < 12.0  # about 3 sqrt(5): |3 y| of 5 channels, the same in both layers
+  lengths = entries["path_length"] + np.sqrt(np.asarray(value) / (4 * 2.0))
+  np.testing.assert_allclose(lengths.mean(), mean, rtol=1e-3)
+  skipped, kept = at(9)
+  np.testing.assert_array_equal(skipped, np.zeros(4))
+  assert kept["path_length"] == 1.0
+
+
+def test_ada_of_stylegan2(parts, monkeypatch):
+  found = parts(stylegan2, augment="ada", ada_target=0.5, ada_speed=100.0, path_weight=0.0)
+  assert not found.g_penalties
+  state = found.extra["ada"]
+  game = SimpleNamespace(extra={"ada": state._replace(batches=jnp.asarray(3))})
+  logits = jnp.array([1.0, 2.0, 3.0, 4.0, -1.0])  # r_t = 0.6
+  kept = under_devices(lambda x: found.remember({"real_logits": x}, game), logits)
+  np.testing.assert_allclose(kept["ada"].p, 0.05, rtol=1e-6)
+  monkeypatch.setattr(stylegan2.augment, "ada", lambda p: f"by {float(p)}")
+  assert found.adaptive_augment(SimpleNamespace(extra=kept)) == f"by {float(kept['ada'].p)}"
+  assert float(found.measures["augment_p"](None, game)) == 0.0
+
+
+def test_adam_of_stylegan2_is_corrected_for_lazy_terms(parts):
+  found = parts(stylegan2, learning_rate=0.002)
+  assert first_update(found.d_opt) == pytest.approx(-0.002 * 16 / 17, rel=1e-3)
+  assert first_update(found.g_opt) == pytest.approx(-0.002 * 4 / 5, rel=1e-3)
+  assert first_update(parts(stylegan2, path_weight=0.0).g_opt) == pytest.approx(-0.002, rel=1e-3)
+  decay = parts(stylegan2, ema_decay=0.5**0.01, ema_ramp=0.05).ema_decay
+  np.testing.assert_allclose(decay(jnp.asarray(20.0)), 0.5, rtol=1e-6)
+  np.testing.assert_allclose(decay(jnp.asarray(1e6)), 0.5**0.01, rtol=1e-6)
 
 
 @pytest.mark.parametrize("module", [dcgan, gan, lsgan, fgan, wgan, pacgan])
@@ -337,9 +423,19 @@ def test_two_time_scales_of_sagan(parts):
   assert first_update(found.d_opt) == pytest.approx(-4e-4, rel=1e-3)
 
 
-@pytest.mark.parametrize("module", [cgan, sngan_projection, sagan, biggan])
-def test_discriminators_are_told_the_class_of_the_latent(parts, module):
-  found = parts(module)
+@pytest.mark.parametrize(
+  ("module", "flags"),
+  [
+    (cgan, {}),
+    (sngan_projection, {}),
+    (sagan, {}),
+    (biggan, {}),
+    (stylegan, {"conditional": True}),
+    (stylegan2, {"conditional": True}),
+  ],
+)
+def test_discriminators_are_told_the_class_of_the_latent(parts, module, flags):
+  found = parts(module, **flags)
   z = found.latents(jax.random.key(3), 6)
   labels = np.asarray(found.latents.split(z)["label"])
   np.testing.assert_array_equal(labels.sum(-1), 1.0)

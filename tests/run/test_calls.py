@@ -22,11 +22,17 @@ def updates(at):
   return 3 if at < 2 or at % 7 == 0 else 2
 
 
-def play(first, last, per_call, game, device_limit, groups=2):
+def slower(game, batch):
+  """Another step, of which the value counts half."""
+  (count, total), metrics = step(game, batch)
+  return (count, total - metrics["value"] / 2), metrics
+
+
+def play(first, last, per_call, game, device_limit, groups=2, step_at=None):
   mesh = training.data_mesh()
   sharding = training.batch_sharding(mesh)
   dataset = data.Dataset("random", images=PICTURES)
-  system = training.System(None, step, None, None, groups)
+  system = training.System(None, step, None, None, groups, step_at=step_at)
   options = dict(batch_size=16, groups=groups, sharding=sharding, device_limit=device_limit)
   sizes, values = [], []
   with data.Batches(dataset, flip=True, **options) as batches:
@@ -63,6 +69,26 @@ def test_updates_of_the_discriminator_may_change_in_number(device_limit):
   assert (first, second) == ([2, 2, 1], [2, 1, 2])  # 3 3 | 2 2 | 2 and 2 2 | 3 | 2 2
   np.testing.assert_allclose(values + more, expected, rtol=1e-5)
   np.testing.assert_allclose(game[1], end[1], rtol=1e-5)
+
+
+def test_steps_may_change_with_the_stage_of_a_run():
+  """Calls end where another step begins, and each plays its own."""
+  mesh = training.data_mesh()
+
+  def begun():
+    return jax.device_put((jnp.zeros([], jnp.int32), jnp.zeros([])), training.replicated(mesh))
+
+  def step_at(at):
+    return slower if 3 <= at < 5 else step
+
+  ones, values, end = play(0, 7, 1, begun(), 1 << 20, step_at=step_at)
+  sizes, again, game = play(0, 7, 4, begun(), 1 << 20, step_at=step_at)
+  assert (ones, sizes) == ([1] * 7, [3, 1, 1, 2])
+  np.testing.assert_allclose(again, values, rtol=1e-5)
+  total = 0.0
+  for at, value in enumerate(values):
+    total = 0.9 * total + value * (0.5 if 3 <= at < 5 else 1.0)
+  np.testing.assert_allclose([end[1], game[1]], total, rtol=1e-5)
 
 
 def test_every_picture_has_its_turn_where_updates_change_in_number():

@@ -13,7 +13,7 @@ from jaxgan.run import evidence as evidences
 from jaxgan.run import measures, networks
 from jaxgan.run.evaluation import Evaluator
 from jaxgan.run.evidence import Reference
-from jaxgan.training import System
+from jaxgan.training import Style, System
 
 CLASSES = ("ant", "bee", "cat", "dog")
 SHAPE = (8, 8, 1)
@@ -196,6 +196,30 @@ def test_paths_are_as_long_as_they_are_and_keep_their_label():
   score = scored("ppl", generate, num=200)["path length (brightness)"]
   assert score.value == pytest.approx(kept.mean(), rel=0.02)  # float32 at a step of 1e-4
   assert dict(score.protocol.settings)["paths"] == 100
+
+
+def test_paths_of_styles_are_straight_in_w():
+  """Latents of ever the same direction, which a mapping stretches: their ends tell the length."""
+
+  def mapping(variables, z):
+    return 2.0 * z[:, :3]  # and no label
+
+  def paint(variables, styles):
+    level = 0.2 * styles.mean(1).sum(1)
+    return jnp.broadcast_to(level[:, None, None, None], (len(styles), *SHAPE))
+
+  style = Style(mapping, paint, None, 5)
+  system = System(None, None, LABELLED, OBEYS, 1, style=style)
+  chosen = measures.measures_named("ppl_w", "--metrics")
+  (score,) = Evaluator(system, reference(200), chosen)(GAME)
+  z = np.asarray(LABELLED(jax.random.fold_in(jax.random.key(0), 0), 256)[:200, :3])
+  apart = 4 * (2 * 0.2 * 127.5 * (z[100:] - z[:100]).sum(1)) ** 2
+  low, high = np.percentile(apart, 1, method="lower"), np.percentile(apart, 99, method="higher")
+  kept = apart[(low <= apart) & (apart <= high)]
+  assert score.name == "path length in W (brightness)"
+  assert score.value == pytest.approx(kept.mean(), rel=0.02)
+  with pytest.raises(run.RunError, match="'ppl_w' needs a generator of styles"):
+    evaluator("ppl_w")
 
 
 def test_paths_of_normal_latents_are_round():
