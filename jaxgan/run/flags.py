@@ -113,6 +113,9 @@ def _wanted(hint: Any, value: Any) -> str | None:
     return None if None in wanted else wanted[0]
   if origin is Literal:
     return None if value in args else f"be one of {', '.join(map(str, args))}"
+  if origin is tuple:
+    fits = isinstance(value, tuple) and not any(_wanted(args[0], each) for each in value)
+    return None if fits else "be a list of text"
   kinds, words = _KINDS[hint]
   fits = isinstance(value, kinds) and isinstance(value, bool) == (hint is bool)
   return None if fits else words

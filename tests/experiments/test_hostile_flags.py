@@ -37,7 +37,7 @@ from experiments import (
   wgan_gp,
 )
 from jaxgan import data, run, training
-from jaxgan.run import loop
+from jaxgan.run import loop, preparation
 from jaxgan.run.flags import flag
 
 MODULES = (
@@ -114,7 +114,7 @@ def system_of(module, chosen):
   given = {**SMALL, **OWN.get(module, {}), **chosen}
   with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory() as workdir:
     patch.setattr(loop, "start", start)
-    patch.setattr(loop, "load_data", pictures)
+    patch.setattr(preparation, "load_data", pictures)
     patch.setattr(loop, "Checkpoints", lambda workdir: contextlib.nullcontext())
     patch.setattr(run, "load_data", pictures)
     one = training.data_mesh(jax.devices()[:1])
