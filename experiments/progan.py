@@ -23,31 +23,24 @@ from jaxgan.types import Array, Batch, ImageSpec, Metrics
 class Config(run.Config):
   """Flags of ProGAN."""
 
-  batch_size: int = 16
-  learning_rate: float = 1e-3
+  batch_size: run.Count = 16
+  learning_rate: run.Rate = 1e-3
   """Of both players' Adam, which forgets its moments where a resolution begins."""
-  width: int = 512
-  max_width: int = 512
+  width: run.Width = 512
+  max_width: run.Width = 512
   """Most features; those at each resolution double from `--width` at the full one."""
-  latent_dim: int = 512
+  latent_dim: run.Width = 512
   """Dimensions of the normal latent."""
-  group_size: int = 4
+  group_size: run.Updates = 4
   """Pictures that the critic's minibatch standard deviation compares."""
-  stable_steps: int = 100
+  stable_steps: run.Count = 100
   """Steps at each resolution before the next is faded in."""
-  fade_steps: int = 100
+  fade_steps: run.Count = 100
   """Steps of fading in."""
-  penalty_weight: float = 10.0
+  penalty_weight: run.Weight = 10.0
   """lambda of WGAN-GP."""
-  drift_weight: float = 1e-3
+  drift_weight: run.Weight = 1e-3
   """Of the critic's squared values at real pictures."""
-
-  def __post_init__(self) -> None:
-    """Refuses values that no run can have."""
-    super().__post_init__()
-    for name in ("stable_steps", "fade_steps", "group_size", "max_width"):
-      if not getattr(self, name) > 0:
-        raise run.RunError(f"--{name.replace('_', '-')}={getattr(self, name)} must be positive")
 
 
 PRESETS: run.Presets = {

@@ -21,36 +21,27 @@ from jaxgan.types import ImageSpec
 class Config(run.Config):
   """Flags of StyleGAN."""
 
-  batch_size: int = 32
-  learning_rate: float = 1e-3
+  batch_size: run.Count = 32
+  learning_rate: run.Rate = 1e-3
   """Of both players' Adam; the paper's is 1.5e-3 at 128 pixels, 2e-3 at 256 and 3e-3 beyond."""
   conditional: bool = False
   """Tell the generator's mapping network and the discriminator the class of each picture."""
-  width: int = 512
-  max_width: int = 512
+  width: run.Width = 512
+  max_width: run.Width = 512
   """Most features; those at each resolution double from `--width` at the full one."""
-  latent_dim: int = 512
+  latent_dim: run.Width = 512
   """Dimensions of the normal latent."""
-  style_dim: int = 512
+  style_dim: run.Width = 512
   """Dimensions of a style w."""
-  depth: int = 8
+  depth: run.Updates = 8
   """Layers of the mapping network."""
-  mixing: float = 0.9
+  mixing: run.Share = 0.9
   """Share of the pictures that are made of two styles while training."""
-  group_size: int = 4
+  group_size: run.Updates = 4
   """Pictures that the discriminator's minibatch standard deviation compares."""
-  r1_gamma: float = 10.0
+  r1_gamma: run.Weight = 10.0
   """gamma of R1; it grows with the resolution squared, and 10 is for 1024 pixels."""
-  ema_decay: float = 0.5 ** (32 / 10_000)
-
-  def __post_init__(self) -> None:
-    """Refuses values that no run can have."""
-    super().__post_init__()
-    for name in ("group_size", "depth", "max_width"):
-      if not getattr(self, name) > 0:
-        raise run.RunError(f"--{name.replace('_', '-')}={getattr(self, name)} must be positive")
-    if not 0.0 <= self.mixing <= 1.0:
-      raise run.RunError(f"--mixing={self.mixing} must be in [0, 1]")
+  ema_decay: run.Decay = 0.5 ** (32 / 10_000)
 
 
 _SMALL: dict[str, Any] = dict(latent_dim=64, style_dim=64, depth=2, r1_gamma=0.01)

@@ -24,55 +24,43 @@ from jaxgan.types import Array, Batch, ImageSpec, Key, PyTree
 class Config(run.Config):
   """Flags of StyleGAN2."""
 
-  batch_size: int = 32
-  learning_rate: float = 2e-3
+  batch_size: run.Count = 32
+  learning_rate: run.Rate = 2e-3
   """Of both players' Adam, before its correction for lazy terms."""
   conditional: bool = False
   """Tell both players the class of each picture."""
-  width: int = 512
-  max_width: int = 512
+  width: run.Width = 512
+  max_width: run.Width = 512
   """Most features; those at each resolution double from `--width` at the full one."""
-  latent_dim: int = 512
+  latent_dim: run.Width = 512
   """Dimensions of the normal latent."""
-  style_dim: int = 512
+  style_dim: run.Width = 512
   """Dimensions of a style w."""
-  depth: int = 8
+  depth: run.Updates = 8
   """Layers of the mapping network."""
-  mixing: float = 0.9
+  mixing: run.Share = 0.9
   """Share of the pictures that are made of two styles while training."""
   residual: bool = True
   """Residual blocks in the discriminator."""
-  group_size: int = 4
+  group_size: run.Updates = 4
   """Pictures that the discriminator's minibatch standard deviation compares."""
-  r1_gamma: float | None = None
+  r1_gamma: run.Weight | None = None
   """gamma of R1; by default 0.0002 resolution^2 / batch, ADA's rule of thumb."""
-  r1_every: int = 16
+  r1_every: run.Updates = 16
   """Steps between two evaluations of R1."""
-  path_weight: float = 2.0
+  path_weight: run.Weight = 2.0
   """Of the path length, 0 for none."""
-  path_every: int = 4
+  path_every: run.Updates = 4
   """Steps between two evaluations of it, on half a batch."""
-  ema_decay: float = 0.5 ** (32 / 10_000)
-  ema_ramp: float = 0.05
+  ema_decay: run.Decay = 0.5 ** (32 / 10_000)
+  ema_ramp: run.Bound = 0.05
   """Early on the half-life of the moving average is at most this share of the training so far."""
   augment: Literal["none", "ada", "diffaugment"] = "none"
   """Augmentation of all that the discriminator sees."""
-  ada_target: float = 0.6
+  ada_target: run.Share = 0.6
   """Share of real pictures, less that of the others, that the discriminator should know as real."""
-  ada_speed: float = 500_000
+  ada_speed: run.Bound = 500_000
   """Pictures in which ADA's probability goes from 0 to 1."""
-
-  def __post_init__(self) -> None:
-    """Refuses values that no run can have."""
-    super().__post_init__()
-    for name in ("r1_every", "path_every", "group_size", "depth", "max_width", "ada_speed"):
-      if not getattr(self, name) > 0:
-        flag = name.replace("_", "-")
-        raise run.RunError(f"--{flag}={getattr(self, name)} must be positive")
-    if not 0.0 <= self.mixing <= 1.0:
-      raise run.RunError(f"--mixing={self.mixing} must be in [0, 1]")
-    if not self.ema_ramp > 0.0:
-      raise run.RunError(f"--ema-ramp={self.ema_ramp} must be positive")
 
 
 _SMALL: dict[str, Any] = dict(latent_dim=64, style_dim=64, depth=2, mixing=0.0)
