@@ -3,11 +3,13 @@
 from jaxgan.training import games, objectives
 from jaxgan.training.sharding import (
   AXIS,
+  MODEL_AXIS,
   batch_sharding,
   data_mesh,
   data_parallel,
   replicated,
   scanned,
+  state_sharding,
 )
 from jaxgan.training.state import Game, Network, Player, new_player
 from jaxgan.training.step import Aux, Forward, Objective, Step, make_train_step
@@ -15,6 +17,7 @@ from jaxgan.training.system import System, system
 
 __all__ = [
   "AXIS",
+  "MODEL_AXIS",
   "Aux",
   "Forward",
   "Game",
@@ -32,5 +35,6 @@ __all__ = [
   "objectives",
   "replicated",
   "scanned",
+  "state_sharding",
   "system",
 ]
