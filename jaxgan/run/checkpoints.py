@@ -16,7 +16,7 @@ import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers as policies
 
 from jaxgan.run.config import RunError
-from jaxgan.run.processes import is_first, wait
+from jaxgan.run.processes import is_first, local, wait
 from jaxgan.training import Game
 from jaxgan.types import PyTree
 
@@ -213,13 +213,10 @@ def _shapes(tree: PyTree) -> dict[str, tuple[int, ...]]:
   }
 
 
-def _checksum(stored: Game) -> str | None:
-  """Of all leaves; None where this process does not hold them whole."""
-  leaves = jax.tree.leaves(stored)
-  if not all(leaf.is_fully_addressable or leaf.is_fully_replicated for leaf in leaves):
-    return None
+def _checksum(stored: Game) -> str:
+  """Of all leaves, whole, however they lie on the devices."""
   total = 0
-  for leaf in leaves:
+  for leaf in map(local, jax.tree.leaves(stored)):
     total = zlib.crc32(np.ascontiguousarray(leaf).tobytes(), total)
   return f"{total:08x}"
 

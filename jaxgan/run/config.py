@@ -100,6 +100,9 @@ class Config:
   """Number of processes, beside `--coordinator=HOST:PORT`."""
   process_id: int | None = None
   """Which of them this is, from 0."""
+  model_parallel: int = 1
+  """Devices that share one copy of the state, wide kernels in parts; it divides their number. Each
+  such group takes a part of the batch."""
   compilation_cache: bool = True
   """Keep compiled programs in jaxgan/compiled in the user's cache folder, for a quick start."""
   override: bool = False
@@ -108,7 +111,7 @@ class Config:
   def __post_init__(self) -> None:
     """Refuses values that no run can have."""
     intervals = ["log_every", "sample_every", "checkpoint_every"]
-    counts = ["batch_size", "steps", "width", "steps_per_call", "eval_samples"]
+    counts = ["batch_size", "steps", "width", "steps_per_call", "eval_samples", "model_parallel"]
     positive = [*counts, "learning_rate", *intervals]
     for name in positive:
       if not 0 < getattr(self, name) < math.inf:
@@ -150,6 +153,7 @@ _FREE = frozenset(
     "coordinator",
     "num_processes",
     "process_id",
+    "model_parallel",
     "compilation_cache",
     "override",
   }

@@ -28,7 +28,7 @@ from jaxgan.run.logs import DivergedError, Log, Progress, Silence, Window
 from jaxgan.run.measures import curves, measures_named
 from jaxgan.run.networks import Named, network_named, pixels
 from jaxgan.run.startup import keep_freed_memory, use_compilation_cache
-from jaxgan.run.state import load_data, start
+from jaxgan.run.state import load_data, mesh_of, start
 from jaxgan.training import System
 from jaxgan.types import ImageSpec
 
@@ -109,11 +109,7 @@ def _train(build: Build, config: Config, retry: int, interruption: Interruption)
   previous = Record.load(config.workdir)
   if previous is not None:
     check_same_game(previous, config, experiment)
-  mesh = training.data_mesh()
-  if config.batch_size % mesh.size:
-    raise RunError(
-      f"--batch-size={config.batch_size} must be divisible by the number of devices, {mesh.size}"
-    )
+  mesh, shards = mesh_of(config)
 
   dataset = load_data(config)
   spec = ImageSpec(dataset.shape, dataset.classes)
@@ -127,10 +123,10 @@ def _train(build: Build, config: Config, retry: int, interruption: Interruption)
     jax.eval_shape(system.init, jax.random.key(0))
   except ValueError as error:
     raise RunError(f"{experiment} cannot be built from these flags: {error}") from error
-  if config.batch_size % (mesh.size * system.batch_multiple):
+  if config.batch_size % (shards * system.batch_multiple):
     raise RunError(
-      f"--batch-size={config.batch_size} must be divisible by {mesh.size * system.batch_multiple}: "
-      f"by {mesh.size} devices, whose batches are taken in {system.batch_multiple} parts or packs"
+      f"--batch-size={config.batch_size} must be divisible by {shards * system.batch_multiple}: "
+      f"by {shards} devices, whose batches are taken in {system.batch_multiple} parts or packs"
     )
   if system.check is not None:
     system.check()
@@ -209,7 +205,7 @@ def _train(build: Build, config: Config, retry: int, interruption: Interruption)
           progress.show(values)
         if last or step % config.sample_every == 0:
           with window.paused():
-            judge.draw(processes.local(game))
+            judge.draw(game)
         saving = last or stopping or step % config.checkpoint_every == 0
         # Whoever sends a signal may not wait long: no score, but the state is safe.
         score = None
@@ -217,18 +213,18 @@ def _train(build: Build, config: Config, retry: int, interruption: Interruption)
           with window.paused():
             window.check(step)
             try:
-              scores = evaluate(processes.local(game))
+              scores = evaluate(game)
             except NotFiniteError as error:
               raise DivergedError(f"the samples are not finite at step {step}") from error
             log.scores(step, scores)
-            judge.watch(processes.local(game), curves(scores))
+            judge.watch(game, curves(scores))
             progress.say("\n".join(str(each) for each in scores))
             score, saving = evaluate.rank(scores), True
         if saving:
           with window.paused():
             window.check(step)
             if evaluate is None and (last or not stopping):
-              score = judge.score(processes.local(game))
+              score = judge.score(game)
             checkpoints.save(game, score)
         # Saved before, since what is not the loop's own may fail.
         if system.report is not None and (

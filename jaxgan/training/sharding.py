@@ -1,8 +1,8 @@
 """Devices around any step: the only `shard_map` of the library.
 
-A mesh has the axis `"data"`, over which batches are split, and optionally `"model"`, over which wide
-kernels are. The step is written for the first alone: `shard_map` is manual over it, and the compiler
-partitions over the second what the shardings of the state ask for.
+A mesh has the axis `"data"`, over which batches are split, and optionally `"model"`, over which
+wide kernels are. The step is written for the first alone: `shard_map` is manual over it, and the
+compiler partitions over the second what the shardings of the state ask for.
 """
 
 import functools

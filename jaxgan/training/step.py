@@ -219,7 +219,7 @@ def _varying(game: Game, axis_name: str | None) -> Game:
   so that one `pmean` averages all; otherwise the sum over devices is inserted by differentiation,
   and a later mean returns N times the gradient.
   """
-  if axis_name not in jax.sharding.get_abstract_mesh().manual_axes:
+  if axis_name is None or axis_name not in jax.sharding.get_abstract_mesh().manual_axes:
     return game  # no axis, or that of a `vmap`, which differentiates each device's own mean
 
   def cast(x: Array) -> Array:
