@@ -173,8 +173,10 @@ def make_train_step(
       raise ValueError(
         f"accumulate={accumulate} does not go with players that share fakes: take games.alternating"
       )
-    grads = _mean(grads, axis_name)
-    aux = aux._replace(variables=_settled(dict(aux.variables), axis_name))
+    with jax.named_scope(f"reduce_gradients_{role}"):
+      grads = _mean(grads, axis_name)
+    with jax.named_scope("reduce_collections"):
+      aux = aux._replace(variables=_settled(dict(aux.variables), axis_name))
     norm = {f"grad_norm_{role[0].upper()}": _norm(grads)}
     return grads, aux._replace(metrics={**aux.metrics, **norm})
 
@@ -207,7 +209,9 @@ def make_train_step(
     key = jax.random.fold_in(game.key, game.step)
     moves = games.Moves(run_forward, gradient, update, move, average, count, g_steps)
     game, metrics = play(moves, game, batch, key)
-    return game.replace(step=game.step + 1), _mean(dict(metrics), axis_name)
+    with jax.named_scope("reduce_metrics"):
+      metrics = _mean(dict(metrics), axis_name)
+    return game.replace(step=game.step + 1), metrics
 
   return step
 
