@@ -6,9 +6,11 @@ is compiled.
 """
 
 import dataclasses
+import importlib
+import math
 import os
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import tyro
 
@@ -16,7 +18,7 @@ from benchmarks import flops
 from benchmarks.table import rows
 from benchmarks.timing import command_line
 
-__all__ = ["CASES", "Case", "Chip", "Traffic", "main", "price", "traced"]
+__all__ = ["CASES", "Case", "Chip", "Traffic", "held", "main", "measured", "price", "traced"]
 
 KINDS = ("gradients", "statistics", "metrics")
 _OTHERS = {"all_gather", "all_gather_invariant", "all_to_all", "pmax", "pmin", "ppermute"}
@@ -40,38 +42,71 @@ class Chip:
 TORI = {8: (2, 2, 2), 64: (4, 4, 4), 1024: (8, 8, 16)}
 
 
-@dataclasses.dataclass(frozen=True)
-class Case:
+class Case(NamedTuple):
   """A step to price.
 
   Attributes:
-    experiment: module of `experiments`.
-    options: of its config.
-    shape: of the pictures.
-    classes: of the data.
+    system: of `jaxgan.training`.
+    spec: of the pictures.
+    batch_size: the paper's.
   """
 
-  experiment: str
-  options: dict[str, Any]
-  shape: tuple[int, int, int]
-  classes: int = 1
+  system: Any
+  spec: Any
+  batch_size: int
 
 
-CASES = {
-  "DCGAN 64": Case("dcgan", {}, (64, 64, 3)),
-  "SNGAN 32": Case("sngan", {}, (32, 32, 3)),
-  "BigGAN 32": Case("biggan", {}, (32, 32, 3), 10),
-  # Brock et al. 2018: width 96, two updates of D, batches of 2048.
-  "BigGAN 128": Case(
-    "biggan",
-    dict(
-      resolution=128, width=96, batch_size=2048, n_dis=2, latent_dim=120, shared=128,
-      hierarchical=True, attention=64, orthogonal_weight=1e-4,
-    ),
-    (128, 128, 3),
-    1000,
-  ),
-}  # fmt: skip
+def _paper(experiment: str, shape: tuple[int, int, int], classes: int = 1) -> Case:
+  """`python -m experiments.<experiment> --preset=paper`."""
+  from jaxgan.types import ImageSpec
+
+  module = importlib.import_module(f"experiments.{experiment}")
+  config = module.Config(workdir="", **module.PRESETS["paper"])
+  spec = ImageSpec(shape, tuple(map(str, range(classes))))
+  return Case(module.build(config, spec), spec, config.batch_size)
+
+
+def _biggan_128() -> Case:
+  """The networks of Brock et al. 2018 for ImageNet, whose widths grow with depth."""
+  import optax
+
+  from experiments import biggan, choices
+  from jaxgan import latents, losses, models, training
+  from jaxgan.training import objectives
+  from jaxgan.types import ImageSpec
+
+  spec = ImageSpec((128, 128, 3), tuple(map(str, range(1000))))
+  z, conditions = choices.labelled(latents.normal(120), spec)
+  narrow = 96
+  widths = tuple(narrow * k for k in (16, 16, 8, 4, 2, 1))
+  options = dict(shared=128, hierarchical=True, axis_name=training.AXIS)
+  objective = objectives.adversarial(
+    losses.hinge(),
+    z,
+    conditions=conditions,
+    g_regularizers=[lambda params: biggan.orthogonality(1e-4, params)],
+    axis_name=training.AXIS,
+  )
+  system = training.system(
+    models.biggan.Generator(1000, 128, widths=widths, attention=64, **options),
+    models.biggan.Discriminator(1000, 128, widths=(*widths[:0:-1], widths[0]), attention=64),
+    optax.adam(5e-5, b1=0.0),
+    optax.adam(2e-4, b1=0.0),
+    objective,
+    latents=z,
+    conditions=conditions,
+    spec=spec,
+    d_steps=2,
+  )
+  return Case(system, spec, 2048)
+
+
+CASES: dict[str, Callable[[], Case]] = {
+  "DCGAN 64": lambda: _paper("dcgan", (64, 64, 3)),
+  "SNGAN 32": lambda: _paper("sngan", (32, 32, 3)),
+  "BigGAN 32": lambda: _paper("biggan", (32, 32, 3), 10),
+  "BigGAN 128": _biggan_128,
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -190,47 +225,67 @@ def price(traffic: Traffic, work: float, chips: int, chip: Chip) -> dict[str, fl
   }
 
 
-def case(which: Case) -> tuple[Traffic, Callable[[float], float], int, int]:
-  """Traffic, FLOP by the pictures of a chip, batch of the paper, parameters."""
-  import importlib
+def held(game: Any, model: int) -> int:
+  """Bytes of a state that a device holds where so many share it."""
+  import jax
 
+  from jaxgan import training
+
+  mesh = jax.sharding.AbstractMesh((1, model), (training.AXIS, training.MODEL_AXIS))
+  arrays = [
+    x for x in jax.tree.leaves(game) if not jax.dtypes.issubdtype(x.dtype, jax.dtypes.extended)
+  ]
+  shardings = training.state_sharding(arrays, mesh)
+  return sum(
+    math.prod(sharding.shard_shape(x.shape)) * x.dtype.itemsize
+    for x, sharding in zip(arrays, shardings, strict=True)
+  )
+
+
+def measured(case: Case) -> tuple[Traffic, Callable[[float], float], Any]:
+  """Traffic, FLOP by the pictures of a chip, and the shapes of the state."""
   import jax
   import jax.numpy as jnp
 
-  from jaxgan.types import ImageSpec
-
-  module = importlib.import_module(f"experiments.{which.experiment}")
-  config = module.Config(workdir="", **{**module.PRESETS["paper"], **which.options})
-  spec = ImageSpec(which.shape, tuple(map(str, range(which.classes))))
-  system = module.build(config, spec)
+  system, spec, _ = case
   game = jax.eval_shape(system.init, jax.random.key(0))
 
   def at(pictures: int) -> tuple[Traffic, float]:
     lead = (system.d_steps, 8 * pictures)
-    batch = {"image": jax.ShapeDtypeStruct((*lead, *which.shape), jnp.float32)}
-    if which.classes > 1:
+    batch = {"image": jax.ShapeDtypeStruct((*lead, *spec.shape), jnp.float32)}
+    if len(spec.classes) > 1:
       batch["label"] = jax.ShapeDtypeStruct(lead, jnp.int32)
     return traced(system.step, game, batch)
 
   (traffic, one), (_, two) = at(1), at(2)
-  size = sum(x.size for x in jax.tree.leaves((game.discriminator.params, game.generator.params)))
-  return traffic, lambda pictures: one + (pictures - 1) * (two - one), config.batch_size, size
+  return traffic, lambda pictures: one + (pictures - 1) * (two - one), game
 
 
-def tables(cases: dict[str, Case], chip: Chip) -> Iterator[str]:
-  """Reductions of all cases, then their price with the paper's batch and with a growing one."""
-  found = {name: case(which) for name, which in cases.items()}
+def tables(cases: dict[str, Callable[[], Case]], chip: Chip) -> Iterator[str]:
+  """Reductions of all cases, the bytes of their states, and their price, strong and weak."""
+  import jax
+
+  found = {}
+  for name, build in cases.items():
+    case = build()
+    found[name] = *measured(case), case.batch_size
   body = []
-  for name, (traffic, work, batch, size) in found.items():
+  for name, (traffic, work, game, batch) in found.items():
+    size = sum(x.size for x in jax.tree.leaves((game.discriminator.params, game.generator.params)))
     cells = [f"{traffic.counts[k]}; {traffic.sizes[k] / 1e6:.3g}" for k in KINDS]
     teraflops = f"{work(batch) / 1e12:.3g}"
     body.append([name, f"{size / 1e6:.1f}", f"{batch:,}", teraflops, *cells, str(traffic.rounds)])
   head = ["step", "parameters, M", "batch", "TFLOP"]
   yield rows([*head, *(f"{kind}: reductions; MB" for kind in KINDS), "in a row"], body)
 
+  body = []
+  for name, (_, _, game, _) in found.items():
+    body.append([name, *(f"{held(game, model) / 1e6:.4g}" for model in (1, 2, 4, 8))])
+  yield rows(["state of", *(f"model={model}: MB a device" for model in (1, 2, 4, 8))], body)
+
   for growing in (False, True):
     body = []
-    for name, (traffic, work, batch, _) in found.items():
+    for name, (traffic, work, _, batch) in found.items():
       for chips in TORI:
         pictures = batch / 8 if growing else batch / chips
         if pictures < 1:
@@ -246,7 +301,12 @@ def tables(cases: dict[str, Case], chip: Chip) -> Iterator[str]:
 
 def main(chip: Chip) -> None:
   os.environ["JAX_PLATFORMS"] = "cpu"
-  titles = ("Reductions of a step:", "The paper's batch (strong):", "An eighth a chip (weak):")
+  titles = (
+    "Reductions of a step:",
+    "State, by the devices that share it:",
+    "The paper's batch over all chips (strong scaling):",
+    "An eighth of the paper's batch a chip (weak scaling):",
+  )
   for title, table in zip(titles, tables(CASES, chip), strict=True):
     print(f"{title}\n\n{table}\n")
 

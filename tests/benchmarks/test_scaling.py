@@ -58,11 +58,12 @@ def test_gathers_are_not_passed_over():
 
 
 def test_the_paper_s_dcgan_has_the_flop_of_the_hand_count():
-  traffic, work, batch, parameters = scaling.case(scaling.CASES["DCGAN 64"])
+  case = scaling.CASES["DCGAN 64"]()
+  traffic, work, game = scaling.measured(case)
   by_hand = sum(flops.dcgan_step(flops.Size(64, 3, 128, 128)).values())
-  assert batch == 128
+  assert case.batch_size == 128
   assert work(128) == pytest.approx(by_hand, rel=1e-9)
-  assert traffic.sizes["gradients"] == 4 * parameters
+  assert traffic.sizes["gradients"] == parameter_bytes(game)
   assert traffic.sizes["statistics"] < 0.01 * traffic.sizes["gradients"]
 
 
@@ -73,3 +74,12 @@ def test_a_price_is_the_sum_of_its_parts():
   assert parts["compute"] == pytest.approx(20.0)
   assert parts["bandwidth"] == pytest.approx(2 * 63 / 64 * 20.0)
   assert parts["latency"] == pytest.approx(5 * 2 * (3 + 3 + 3) * 2.0 / 1000)
+
+
+def test_a_state_in_parts_is_smaller_by_its_wide_kernels():
+  gan = jaxgan_steps.dcgan_system(flops.Size(16, 1, 128, 8))
+  game, _ = shapes(gan, flops.Size(16, 1, 128, 8))
+  # Kernels of 256 features: 4 x 4 x 128 of D, with two moments, and 4 x 4 x 100 of G, with an
+  # average too.
+  wide = 4 * 4 * 4 * 256 * (3 * 128 + 4 * 100)
+  assert scaling.held(game, 1) - scaling.held(game, 2) == wide // 2
