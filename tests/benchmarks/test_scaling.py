@@ -79,7 +79,6 @@ def test_a_price_is_the_sum_of_its_parts():
 def test_a_state_in_parts_is_smaller_by_its_wide_kernels():
   gan = jaxgan_steps.dcgan_system(flops.Size(16, 1, 128, 8))
   game, _ = shapes(gan, flops.Size(16, 1, 128, 8))
-  # Kernels of 256 features: 4 x 4 x 128 of D, with two moments, and 4 x 4 x 100 of G, with an
-  # average too.
-  wide = 4 * 4 * 4 * 256 * (3 * 128 + 4 * 100)
+  # Kernels of 128 and 256 features: D's with two moments, G's with an average too.
+  wide = 4 * 4 * 4 * (3 * (1 * 128 + 128 * 256) + 4 * (100 * 256 + 256 * 128))
   assert scaling.held(game, 1) - scaling.held(game, 2) == wide // 2

@@ -178,7 +178,8 @@ def test_several_steps_a_call_and_pieces_of_a_batch_on_both_axes(x64):
   [
     ((3, 3, 256, 512), 4),
     ((100, 512), 4),
-    ((3, 3, 512, 256), 1),  # parts of 64 are narrow
+    ((3, 3, 512, 64), 4),
+    ((3, 3, 512, 60), 1),  # parts of 15 are narrow
     ((4, 4, 512, 514), 1),  # does not divide
     ((512,), 1),
     ((), 1),
