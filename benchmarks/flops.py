@@ -174,10 +174,10 @@ def counted(function: Callable[..., Any], *args: Any) -> float:
   """
   import jax
 
-  return _jaxpr_flops(jax.make_jaxpr(function)(*args).jaxpr)
+  return jaxpr_flops(jax.make_jaxpr(function)(*args).jaxpr)
 
 
-def _jaxpr_flops(jaxpr: Any) -> float:
+def jaxpr_flops(jaxpr: Any) -> float:
   return sum(_equation_flops(equation) for equation in jaxpr.eqns)
 
 
@@ -189,7 +189,7 @@ def _equation_flops(equation: Any) -> float:
     contracted = equation.params["dimension_numbers"][0][0]
     lhs = equation.invars[0].aval.shape
     return 2.0 * equation.outvars[0].aval.size * math.prod(lhs[axis] for axis in contracted)
-  inner = [_jaxpr_flops(jaxpr) for jaxpr in _jaxprs(equation.params.values())]
+  inner = [jaxpr_flops(jaxpr) for jaxpr in inner_jaxprs(equation.params.values())]
   if name == "cond":
     return max(inner)
   if name == "while" and any(inner):
@@ -197,10 +197,10 @@ def _equation_flops(equation: Any) -> float:
   return equation.params.get("length", 1) * sum(inner) if name == "scan" else sum(inner)
 
 
-def _jaxprs(values: Any) -> Iterator[Any]:
+def inner_jaxprs(values: Any) -> Iterator[Any]:
   for value in values:
     if isinstance(value, Sequence) and not isinstance(value, str):
-      yield from _jaxprs(value)
+      yield from inner_jaxprs(value)
     elif hasattr(value, "eqns"):
       yield getattr(value, "jaxpr", value)
 

@@ -1,4 +1,4 @@
-"""Several processes play the game of one: the step in float64, and the whole program."""
+"""Several processes play the game of one, in float64: the step, and the whole program."""
 
 import json
 import os
@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 
+import jax
 import numpy as np
 import pytest
 
@@ -17,7 +18,6 @@ from jaxgan.run import processes
 ROOT = pathlib.Path(__file__).parents[1]
 FLAGS = [
   "--resolution=16",
-  "--width=4",
   "--batch-size=16",
   "--limit=100",
   "--log-every=1",
@@ -33,13 +33,11 @@ def free_port():
     return server.getsockname()[1]
 
 
-def together(commands, devices):
+def together(commands, devices, **variables):
   """Runs processes side by side, each with so many devices; what they said on stderr."""
   kept = {k: v for k, v in os.environ.items() if k not in {"XLA_FLAGS", "JAX_PLATFORMS"}}
-  environment = kept | {
-    "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
-    "JAX_PLATFORMS": "cpu",
-  }
+  flags = f"--xla_force_host_platform_device_count={devices} --xla_backend_optimization_level=0"
+  environment = kept | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu", **variables}
   started = [
     subprocess.Popen(
       [sys.executable, "-m", *command], cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True
@@ -71,30 +69,47 @@ def lines(workdir):
   return [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
 
 
-def test_a_run_moves_from_two_processes_to_one(tmp_path):
-  """Two processes of two devices, then one of one, against one all along."""
+def extended(workdir, steps, *flags, processes=1, devices=1):
+  """Takes the program's run to a number of steps, in float64; what the processes said."""
+  command = ["tests.double_precision", f"--workdir={workdir}", *FLAGS, *flags]
+  command.append(f"--steps={steps}")
+  if processes == 1:
+    return together([command], devices, JAX_ENABLE_X64="1")
+  several = [f"--coordinator=127.0.0.1:{free_port()}", f"--num-processes={processes}"]
+  commands = [[*command, *several, f"--process-id={index}"] for index in range(processes)]
+  return together(commands, devices, JAX_ENABLE_X64="1")
+
+
+def losses(workdir):
+  return [(x["step"], x["loss_D"], x["loss_G"]) for x in lines(workdir) if "loss_D" in x]
+
+
+@pytest.mark.parametrize(
+  "networks", ["--dense", pytest.param("--no-dense", marks=pytest.mark.slow)]
+)
+def test_a_run_moves_between_meshes_and_processes(networks, x64, tmp_path):
+  """Eight devices by four groups of two, one device, and two processes, against one all along."""
   moved, still = tmp_path / "moved", tmp_path / "still"
-  several = [f"--coordinator=127.0.0.1:{free_port()}", "--num-processes=2", "--steps=2"]
-  said = together(
-    [
-      ["experiments.dcgan", f"--workdir={moved}", *FLAGS, *several, f"--process-id={index}"]
-      for index in range(2)
-    ],
-    devices=2,
-  )
-  assert "done: 2 steps" in said[0]
+  wide = [networks, "--width=128"]  # of convolutions that are split
+  extended(still, 6, *wide)
+  extended(moved, 2, *wide, "--model-parallel=2", devices=8)
+  extended(moved, 4, *wide)
+  said = extended(moved, 6, *wide, "--model-parallel=2", processes=2, devices=2)
+  assert "done: 6 steps" in said[0]
   assert "done" not in said[1]
   assert "step/s" not in said[1]
-  for folder in (moved, still):
-    together([["experiments.dcgan", f"--workdir={folder}", *FLAGS, "--steps=4"]], devices=1)
-  losses = [
-    [(x["step"], x["loss_D"], x["loss_G"]) for x in lines(folder) if "loss_D" in x]
+  assert [x[0] for x in losses(moved)] == [1, 2, 3, 4, 5, 6]  # one process wrote
+  np.testing.assert_allclose(losses(moved), losses(still), rtol=1e-10)
+  # Scores of samples too, which each process draws from whole weights of its own.
+  scores = [
+    [x["sliced_wasserstein"] for x in lines(folder) if "sliced_wasserstein" in x]
     for folder in (moved, still)
   ]
-  assert [x[0] for x in losses[0]] == [1, 2, 3, 4]  # one process wrote
-  # Adam's first updates are signs of gradients, which rounding can turn: float32 parts so soon.
-  np.testing.assert_allclose(*losses, rtol=5e-3)
-  assert int(run.restore(str(moved)).game.step) == 4
+  assert len(scores[0]) == 3
+  np.testing.assert_allclose(*scores, rtol=1e-5)
+  game = run.restore(str(moved)).game
+  assert int(game.step) == 6
+  assert jax.tree.leaves(game.generator.params)[0].dtype == np.float64
 
 
 @pytest.mark.parametrize(

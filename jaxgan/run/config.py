@@ -130,6 +130,9 @@ class Config:
   """Number of processes, beside `--coordinator=HOST:PORT`."""
   process_id: int | None = None
   """Which of them this is, from 0."""
+  model_parallel: Count = 1
+  """Devices that share one copy of the state, wide kernels in parts; it divides their number. Each
+  such group takes a part of the batch."""
   compilation_cache: bool = True
   """Keep compiled programs in jaxgan/compiled in the user's cache folder, for a quick start."""
   override: bool = False
@@ -171,6 +174,7 @@ FREE = frozenset(
     "coordinator",
     "num_processes",
     "process_id",
+    "model_parallel",
     "compilation_cache",
     "override",
   }

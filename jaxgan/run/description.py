@@ -11,6 +11,7 @@ import numpy as np
 import jaxgan
 from jaxgan import data
 from jaxgan.run.config import Config
+from jaxgan.run.processes import local
 from jaxgan.training import Game
 
 __all__ = ["describe", "environment", "first_bad"]
@@ -47,7 +48,7 @@ def environment(mesh: jax.sharding.Mesh) -> dict[str, Any]:
 
 def first_bad(game: Game, player: str) -> str:
   """Names the player's first parameter that is no number, after the words of an error."""
-  leaves = jax.tree_util.tree_leaves_with_path(getattr(game, player).params)
+  leaves = jax.tree_util.tree_leaves_with_path(local(getattr(game, player).params))
   for path, leaf in leaves:
     if not np.isfinite(leaf).all():
       return f" (parameters from {jax.tree_util.keystr(path, simple=True, separator='.')} on)"

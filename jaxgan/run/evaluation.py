@@ -13,6 +13,7 @@ from jaxgan.run.config import RunError
 from jaxgan.run.evidence import PICTURES, Evidence, Reference
 from jaxgan.run.measures import MEASURES, Measure, check, measures_named
 from jaxgan.run.networks import features_named, pixels
+from jaxgan.run.processes import local
 from jaxgan.run.writing import writing
 from jaxgan.training import Game, System
 from jaxgan.types import Array, PyTree
@@ -72,7 +73,7 @@ class Evaluator:
       statistics: where they are from, for the protocol.
     """
     if variables is None:
-      variables = game.generator.evaluated(average=average)
+      variables = local(game.generator.evaluated(average=average))
     parts: dict[str, Callable[[Array], Array]] = {}
     if self._style is not None:
       mapping, paint = self._style

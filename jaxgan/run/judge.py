@@ -11,7 +11,7 @@ from jaxgan import data, metrics, sampling
 from jaxgan.run.conditioning import condition_of
 from jaxgan.run.config import Config
 from jaxgan.run.logs import DivergedError, Log, Silence
-from jaxgan.run.processes import is_first
+from jaxgan.run.processes import is_first, local
 from jaxgan.run.writing import writing
 from jaxgan.training import Game, System
 from jaxgan.types import Array, Key
@@ -92,7 +92,7 @@ class Judge:
     return jnp.asarray(images)
 
   def _images(self, game: Game, latents: Array) -> np.ndarray:
-    variables = game.generator.evaluated()
+    variables = local(game.generator.evaluated())
     return sampling.in_batches(lambda z: self._generate(variables, z), latents)
 
   def _draw(self, step: int, name: str, images: np.ndarray) -> None:

@@ -28,7 +28,7 @@ from jaxgan.run.measures import curves
 from jaxgan.run.population import train_population
 from jaxgan.run.preparation import Build, evaluator, prepare
 from jaxgan.run.startup import keep_freed_memory, use_compilation_cache
-from jaxgan.run.state import start
+from jaxgan.run.state import mesh_of, start
 from jaxgan.run.writing import writing
 
 __all__ = ["Build", "command_line", "main", "train"]
@@ -104,8 +104,8 @@ _RETRIES = 3  # from one checkpoint, after figures that are not finite
 
 
 def _train(build: Build, config: Config, retry: int, interruption: Interruption) -> int:
-  mesh = training.data_mesh()
-  plan = prepare(build, config, mesh.size)
+  mesh = mesh_of(config)
+  plan = prepare(build, config, mesh)
   experiment, system, dataset = plan.experiment, plan.system, plan.dataset
   evaluate = evaluator(config, dataset)(system) if config.eval_every else None
 
@@ -158,15 +158,14 @@ def _train(build: Build, config: Config, retry: int, interruption: Interruption)
     window = Window(lambda: batches.wait_seconds, note.pending)
 
     def scored() -> Ranked:
-      here = processes.local(game)
       if evaluate is None:
-        return Ranked("sliced_wasserstein", judge.score(here))
+        return Ranked("sliced_wasserstein", judge.score(game))
       try:
-        scores = evaluate(here)
+        scores = evaluate(game)
       except NotFiniteError as error:
         raise DivergedError(f"the samples are not finite at step {step}") from error
       log.scores(step, scores)
-      judge.watch(here, curves(scores))
+      judge.watch(game, curves(scores))
       progress.say("\n".join(str(each) for each in scores))
       return Ranked(f"{scores[0].name} by {scores[0].protocol}", evaluate.rank(scores))
 
@@ -209,7 +208,7 @@ def _train(build: Build, config: Config, retry: int, interruption: Interruption)
           progress.show(values)
         if last or step % config.sample_every == 0:
           with window.paused():
-            judge.draw(processes.local(game))
+            judge.draw(game)
         due = last or step % (config.eval_every or config.checkpoint_every) == 0
         if due or stopping or step % config.checkpoint_every == 0:
           with window.paused():

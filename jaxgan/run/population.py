@@ -98,8 +98,12 @@ def train_population(build: Build, config: Config) -> int:
   members = members_of(config)
   if config.coordinator is not None:
     raise RunError(f"--population={config.population} takes one process: leave out --coordinator")
+  if config.model_parallel > 1:
+    raise RunError(
+      f"--population={config.population} spreads members over devices: leave out --model-parallel"
+    )
   mesh = training.population_mesh(len(members))
-  plan = prepare(build, config, mesh.shape[training.AXIS])
+  plan = prepare(build, config, mesh)
   if plan.system.step_at is not None:
     raise RunError(
       f"--population={config.population}: the step of {plan.experiment} changes in training, which "

@@ -4,7 +4,9 @@ import sys
 from collections.abc import Callable
 from typing import NamedTuple
 
-from jaxgan import data
+from jax.sharding import Mesh
+
+from jaxgan import data, training
 from jaxgan.run.config import Config, Record, RunError, check_same_game
 from jaxgan.run.evaluation import Evaluator
 from jaxgan.run.evidence import Reference, held_out_data
@@ -33,13 +35,13 @@ class Plan(NamedTuple):
   spec: ImageSpec
 
 
-def prepare(build: Build, config: Config, shards: int) -> Plan:
+def prepare(build: Build, config: Config, mesh: Mesh) -> Plan:
   """Reads the data and builds the system; compiles nothing and writes nothing.
 
   Args:
     build: from config and shape of the pictures to the system.
     config: what the run was told.
-    shards: devices that a batch is split over.
+    mesh: the devices, which split a batch over its axis `training.AXIS`.
 
   Raises:
     RunError: the workdir holds another run, or the flags fit no network or no batch.
@@ -49,10 +51,12 @@ def prepare(build: Build, config: Config, shards: int) -> Plan:
   previous = Record.load(config.workdir)
   if previous is not None:
     check_same_game(previous, config, experiment)
+  shards = mesh.shape[training.AXIS]
   if config.batch_size % shards:
-    raise RunError(
-      f"--batch-size={config.batch_size} must be divisible by the number of devices, {shards}"
-    )
+    groups = f"the number of devices, {shards}"
+    if shards < mesh.size:
+      groups = f"{shards}, the groups of {mesh.size // shards} devices that share a batch"
+    raise RunError(f"--batch-size={config.batch_size} must be divisible by {groups}")
   dataset = load_data(config)
   spec = ImageSpec(dataset.shape, dataset.classes)
   if previous is not None and (previous.spec, previous.pictures) != (spec, len(dataset)):

@@ -10,9 +10,10 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax.sharding import NamedSharding, PartitionSpec
 
 from jaxgan.run.config import Config, RunError
-from jaxgan.types import PyTree
+from jaxgan.types import Array, PyTree
 
 __all__ = ["agree", "connect", "gather", "is_first", "local", "wait"]
 
@@ -72,10 +73,14 @@ def is_first() -> bool:
 
 
 def local(tree: PyTree) -> PyTree:
-  """Replicated arrays as this process's own, for what it computes alone."""
-  if jax.process_count() == 1:
-    return tree
-  return jax.tree.map(lambda x: x.addressable_data(0), tree)
+  """Arrays whole and as this process's own, for what it computes alone; all must ask at once."""
+
+  def whole(x: Array) -> Array:
+    if isinstance(x.sharding, NamedSharding) and not x.is_fully_replicated:
+      x = jax.device_put(x, NamedSharding(x.sharding.mesh, PartitionSpec()))
+    return x if jax.process_count() == 1 else x.addressable_data(0)
+
+  return jax.tree.map(whole, tree)
 
 
 def agree(flag: bool) -> bool:

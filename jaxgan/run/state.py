@@ -21,7 +21,7 @@ from jaxgan.run.flags import flag
 from jaxgan.training import Game, System
 from jaxgan.types import ImageSpec
 
-__all__ = ["Build", "Restored", "built", "load_data", "module_of", "restore", "start"]
+__all__ = ["Build", "Restored", "built", "load_data", "mesh_of", "module_of", "restore", "start"]
 
 Build = Callable[[Any, ImageSpec], System]
 
@@ -71,24 +71,46 @@ def _with_flags(message: str, *names: str) -> str:
   return re.sub(arguments, lambda match: f"{flag(match[1])}=", message)
 
 
+def mesh_of(config: Config) -> jax.sharding.Mesh:
+  """The mesh of all devices.
+
+  Raises:
+    RunError: the devices do not divide as the config asks.
+  """
+  try:
+    return training.data_mesh(model=config.model_parallel)
+  except ValueError as error:
+    raise RunError(
+      f"--model-parallel={config.model_parallel} must divide the number of devices, "
+      f"{jax.device_count()}"
+    ) from error
+
+
 def start(system: System, config: Config, mesh: jax.sharding.Mesh, saved: Checkpoints) -> Game:
-  """The newest checkpoint, or a new game if there is none; replicated over the mesh."""
+  """The newest checkpoint, or a new game if there is none; laid out on the mesh."""
   if saved.latest is not None:
     return saved.restore_newest(_abstract(system, mesh))
   # It runs once: LLVM's optimisation takes several times as long as what it makes faster.
   on_cpu = mesh.devices.flat[0].platform == "cpu"
   init = jax.jit(
     system.init,
-    out_shardings=training.replicated(mesh),
+    out_shardings=training.state_sharding(_shapes(system), mesh),
     compiler_options={"xla_backend_optimization_level": 0} if on_cpu else None,
   )
   return init(jax.random.key(config.seed))
 
 
 def _abstract(system: System, mesh: jax.sharding.Mesh) -> Game:
-  sharding = training.replicated(mesh)
-  shapes = jax.eval_shape(system.init, jax.random.key(0))
-  return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), shapes)
+  shapes = _shapes(system)
+
+  def placed(x: jax.ShapeDtypeStruct, sharding: jax.sharding.Sharding) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding)
+
+  return jax.tree.map(placed, shapes, training.state_sharding(shapes, mesh))
+
+
+def _shapes(system: System) -> Game:
+  return jax.eval_shape(system.init, jax.random.key(0))
 
 
 def load_data(config: Config) -> data.Dataset:

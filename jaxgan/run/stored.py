@@ -16,6 +16,7 @@ import jax
 import numpy as np
 
 from jaxgan.run.config import RunError
+from jaxgan.run.processes import local
 from jaxgan.training import Game
 
 __all__ = [
@@ -65,12 +66,9 @@ class Note:
 
 def metadata(stored: Game, note: Note) -> dict[str, Any]:
   """What is written beside the leaves of a checkpoint: JSON."""
-  leaves = jax.tree.leaves(stored)
-  # A process that does not hold all leaves whole cannot tell.
-  whole = all(leaf.is_fully_addressable or leaf.is_fully_replicated for leaf in leaves)
   written = dataclasses.asdict(note)
   return {
-    _CHECKSUM: checksum(leaves, written) if whole else None,
+    _CHECKSUM: checksum(map(local, jax.tree.leaves(stored)), written),
     _FORMS: _digest(_forms(_named(stored))),
     _NOTE: written,
   }

@@ -6,6 +6,7 @@ from jaxgan.training.population import member, population, stack
 from jaxgan.training.sharding import (
   AXIS,
   MEMBERS,
+  MODEL_AXIS,
   batch_sharding,
   data_mesh,
   data_parallel,
@@ -14,6 +15,7 @@ from jaxgan.training.sharding import (
   population_sharding,
   replicated,
   scanned,
+  state_sharding,
 )
 from jaxgan.training.state import Game, Network, Player, new_player
 from jaxgan.training.step import Aux, Forward, Objective, Step, make_train_step
@@ -23,6 +25,7 @@ from jaxgan.training.varied import Varied, varied
 __all__ = [
   "AXIS",
   "MEMBERS",
+  "MODEL_AXIS",
   "Aux",
   "Forward",
   "Game",
@@ -50,6 +53,7 @@ __all__ = [
   "replicated",
   "scanned",
   "stack",
+  "state_sharding",
   "style_of",
   "system",
   "varied",

@@ -173,8 +173,10 @@ def make_train_step(
       raise ValueError(
         f"accumulate={accumulate} does not go with players that share fakes: take games.alternating"
       )
-    grads = _mean(grads, axis_name)
-    aux = aux._replace(variables=_settled(dict(aux.variables), axis_name))
+    with jax.named_scope(f"reduce_gradients_{role}"):
+      grads = _mean(grads, axis_name)
+    with jax.named_scope("reduce_collections"):
+      aux = aux._replace(variables=_settled(dict(aux.variables), axis_name))
     norm = {f"grad_norm_{role[0].upper()}": _norm(grads)}
     return grads, aux._replace(metrics={**aux.metrics, **norm})
 
@@ -207,7 +209,9 @@ def make_train_step(
     key = jax.random.fold_in(game.key, game.step)
     moves = games.Moves(run_forward, gradient, update, move, average, count, g_steps)
     game, metrics = play(moves, game, batch, key)
-    return game.replace(step=game.step + 1), _mean(dict(metrics), axis_name)
+    with jax.named_scope("reduce_metrics"):
+      metrics = _mean(dict(metrics), axis_name)
+    return game.replace(step=game.step + 1), metrics
 
   return step
 
@@ -219,8 +223,8 @@ def _varying(game: Game, axis_name: str | None) -> Game:
   so that one `pmean` averages all; otherwise the sum over devices is inserted by differentiation,
   and a later mean returns N times the gradient.
   """
-  if axis_name is None:
-    return game
+  if axis_name is None or axis_name not in jax.sharding.get_abstract_mesh().manual_axes:
+    return game  # no axis, or that of a `vmap`, which differentiates each device's own mean
 
   def cast(x: Array) -> Array:
     if _varies(x, axis_name):
