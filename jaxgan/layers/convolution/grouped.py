@@ -30,16 +30,16 @@ def _parts(x: Array, count: int) -> list[Array]:
 
 def _diagonal(w: Array, together: int) -> Array:
   """`[*kernel, c, k o] -> [*kernel, k c, k o]`, zero where a group would meet another."""
-  h, l, c, o = w.shape
-  blocks = w.reshape(h, l, 1, c, together, o // together)
+  *kernel, c, o = w.shape
+  blocks = w.reshape(*kernel, 1, c, together, o // together)
   on = jnp.eye(together, dtype=bool).reshape(1, 1, together, 1, together, 1)
-  return jnp.where(on, blocks, jnp.zeros((), w.dtype)).reshape(h, l, together * c, o)
+  return jnp.where(on, blocks, jnp.zeros((), w.dtype)).reshape(*kernel, together * c, o)
 
 
 def _blocks(v: Array, together: int) -> Array:
   """Adjoint of `_diagonal`."""
-  h, l, c, o = v.shape
-  v = v.reshape(h, l, together, c // together, together, o // together)
+  *kernel, c, o = v.shape
+  v = v.reshape(*kernel, together, c // together, together, o // together)
   return jnp.concatenate([v[:, :, k, :, k] for k in range(together)], -1)
 
 

@@ -11,7 +11,7 @@ convolutions.
 """
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
@@ -112,7 +112,8 @@ def conv(
       the images alone (lax's `feature_group_count`).
 
   Returns:
-    For one group `sum_{i,j,c} x[n, s h + i - low, s w + j - low, c] w[i, j, c, o]`, of the dtype of `x`.
+    `sum_{i,j,c} x[n, s h + i - low, s w + j - low, c] w[i, j, c, o]` for one group, of the dtype of
+    `x`.
 
   Raises:
     ValueError: if shapes or dtypes do not fit.
