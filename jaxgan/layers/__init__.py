@@ -6,6 +6,7 @@ from jaxgan.layers.conditional import append_condition
 from jaxgan.layers.conditional_batch_norm import ConditionalBatchNorm
 from jaxgan.layers.convolution import Conv, ConvTranspose, conv, conv_transpose, kernel_gradient
 from jaxgan.layers.dropout import Dropout, GaussianNoise
+from jaxgan.layers.equalized import EqualizedConv, EqualizedDense, scaled_leaky_relu
 from jaxgan.layers.layer_norm import LayerNorm
 from jaxgan.layers.maxout import Maxout
 from jaxgan.layers.minibatch import MinibatchDiscrimination, MinibatchStdDev, minibatch_stddev
@@ -31,21 +32,33 @@ from jaxgan.layers.spectral_norm import (
   SpectrallyNormalized,
   spectral_norm,
 )
+from jaxgan.layers.styles import (
+  AdaIN,
+  MappingNetwork,
+  NoiseInput,
+  adaptive_instance_norm,
+  pixel_norm,
+)
 from jaxgan.layers.virtual_batch_norm import VirtualBatchNorm
 
 __all__ = [
   "BINOMIAL",
+  "AdaIN",
   "BatchNorm",
   "ConditionalBatchNorm",
   "Conv",
   "ConvTranspose",
   "Dropout",
+  "EqualizedConv",
+  "EqualizedDense",
   "GaussianNoise",
   "LayerNorm",
+  "MappingNetwork",
   "Maxout",
   "MinibatchDiscrimination",
   "MinibatchStdDev",
   "ModulatedConv",
+  "NoiseInput",
   "Packed",
   "ProjectionHead",
   "SNConv",
@@ -55,6 +68,7 @@ __all__ = [
   "SelfAttention",
   "SpectrallyNormalized",
   "VirtualBatchNorm",
+  "adaptive_instance_norm",
   "append_condition",
   "attention",
   "average_downsample",
@@ -70,7 +84,9 @@ __all__ = [
   "modulated_conv",
   "nearest_upsample",
   "pack",
+  "pixel_norm",
   "resampled_conv",
+  "scaled_leaky_relu",
   "spectral_norm",
   "upfirdn",
 ]

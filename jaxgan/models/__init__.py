@@ -15,6 +15,7 @@ from jaxgan.models import (
   resnet,
   sagan,
   sngan,
+  stylegan2,
   wgan_gp,
 )
 
@@ -33,5 +34,6 @@ __all__ = [
   "resnet",
   "sagan",
   "sngan",
+  "stylegan2",
   "wgan_gp",
 ]

@@ -1,5 +1,6 @@
 """The steps of a run by the call: one program may play several."""
 
+import functools
 from collections.abc import Callable, Generator
 from typing import Any
 
@@ -32,25 +33,30 @@ def calls(
   Yields:
     How many steps a call plays, and the call; with `per_call` above 1 its metrics are `[steps]`.
   """
+  step_at = system.step_at or (lambda step: system.step)
   if per_call == 1:
-    single = training.data_parallel(system.step, mesh)
+    single = functools.cache(lambda step: training.data_parallel(step, mesh))
     for batch in batches.starting_at(first):
-      yield 1, _bind(single, batch)
+      yield 1, _bind(single(step_at(first)), batch)
       first += 1
       if first == last:
         return
-  several = training.scanned(system.step, mesh, batches.assemble)
-  counts = []
+  several = functools.cache(lambda step: training.scanned(step, mesh, batches.assemble))
+
+  def program(step: int) -> Any:
+    return step_at(step), system.d_steps(step) if callable(system.d_steps) else system.d_steps
+
+  counts, steps = [], []
   while first < last:
     count = min(per_call - first % per_call, last - first)
-    if callable(system.d_steps):
-      updates = [system.d_steps(step) for step in range(first, first + count)]
-      count = next((i for i, number in enumerate(updates) if number != updates[0]), count)
+    programs = [program(step) for step in range(first, first + count)]
+    count = next((i for i, other in enumerate(programs) if other != programs[0]), count)
     counts.append(count)
+    steps.append(programs[0][0])
     first += count
   stacks = batches.stacks(last - sum(counts), counts)
-  for count, rows in zip(counts, stacks, strict=True):
-    yield count, _bind(several, batches.source, rows)
+  for count, step, rows in zip(counts, steps, stacks, strict=True):
+    yield count, _bind(several(step), batches.source, rows)
 
 
 def _bind(function: Callable[..., Any], *args: Any) -> Call:

@@ -1,6 +1,7 @@
 """State, objectives, step, games and sharding: what turns losses into a training run."""
 
 from jaxgan.training import games, objectives
+from jaxgan.training.averages import ramped_decay
 from jaxgan.training.sharding import (
   AXIS,
   batch_sharding,
@@ -11,7 +12,7 @@ from jaxgan.training.sharding import (
 )
 from jaxgan.training.state import Game, Network, Player, new_player
 from jaxgan.training.step import Aux, Forward, Objective, Step, make_train_step
-from jaxgan.training.system import System, system
+from jaxgan.training.system import Style, StyleNetwork, System, style_of, system
 
 __all__ = [
   "AXIS",
@@ -22,6 +23,8 @@ __all__ = [
   "Objective",
   "Player",
   "Step",
+  "Style",
+  "StyleNetwork",
   "System",
   "batch_sharding",
   "data_mesh",
@@ -30,7 +33,9 @@ __all__ = [
   "make_train_step",
   "new_player",
   "objectives",
+  "ramped_decay",
   "replicated",
   "scanned",
+  "style_of",
   "system",
 ]

@@ -19,6 +19,7 @@ from jaxgan.types import AdversarialLoss, Array, Batch, Critic, Key, PyTree
 
 __all__ = [
   "Conditions",
+  "GeneratorPenalty",
   "Objectives",
   "Penalty",
   "Regularizer",
@@ -31,6 +32,7 @@ __all__ = [
 
 
 Penalty = Callable[[Critic, Batch, Key, Game], Array]
+GeneratorPenalty = Callable[[Batch, Key, Game], tuple[Array, Mapping[str, PyTree]]]
 Regularizer = Callable[[PyTree], Array]
 Remember = Callable[[Batch, Game], Mapping[str, PyTree]]
 Term = Callable[[Batch, Game], Array]
@@ -131,6 +133,7 @@ def adversarial(
   g_terms: Mapping[str, Term] | None = None,
   measures: Mapping[str, Term] | None = None,
   penalties: Sequence[Penalty] = (),
+  g_penalties: Sequence[GeneratorPenalty] = (),
   d_regularizers: Sequence[Regularizer] = (),
   g_regularizers: Sequence[Regularizer] = (),
   augment: Callable[..., Array] | None = None,
@@ -163,6 +166,9 @@ def adversarial(
       with the weight inside, per example or scalar. `critic` maps as many pictures as a batch has
       to logits, augmentation included and under the conditions of the real pictures; the pictures
       in `batch`, which is that of `d_terms`, are not augmented.
+    g_penalties: terms of G's loss that look at G elsewhere, such as a path length,
+      `penalty(batch, key, game) -> (value, entries)` with the weight inside, per example or scalar,
+      and the entries of `game.extra` that it changes, equal on all devices.
     d_regularizers: terms of D's loss, `regularizer(params)`, scalar, with the weight inside.
     g_regularizers: the generator's.
     augment: `augment(images, key, axis_name=...) -> images`, put before D wherever D looks (Zhao et
@@ -182,7 +188,7 @@ def adversarial(
     `(discriminator, generator, forward)` for `make_train_step`. They log `loss_D`, `D_x`,
     `D_G_z1` and `D_accuracy`, the share of logits on the right side of 0 (D before its update),
     `loss_G` and `D_G_z2` (D after it); with penalties `penalty`, and `loss_D` is the adversarial
-    part alone.
+    part alone; with those of G `penalty_G`.
 
   Raises:
     ValueError: both augmentations are given, or `g_multiple` is below 1; or, while the step is
@@ -347,8 +353,16 @@ def adversarial(
     value = pair(game).generator(batch["real_logits"], batch["fake_logits"]).mean()
     metrics = {"loss_G": value, "D_G_z2": score(batch["fake_logits"]).mean()}
     terms = added(g_terms, batch, game)
+    extra: dict[str, PyTree] = {}
+    if g_penalties:
+      found = [
+        term(batch, jax.random.fold_in(key, _PENALTIES + i), game)
+        for i, term in enumerate(g_penalties)
+      ]
+      terms["penalty_G"] = jnp.asarray(sum(each.mean() for each, _ in found))
+      extra = {name: x for _, entries in found for name, x in entries.items()}
     value = value + sum(terms.values()) + sum(term(params) for term in g_regularizers)
-    return value, Aux(written, {**metrics, **terms})
+    return value, Aux(written, {**metrics, **terms}, jax.lax.stop_gradient(extra))
 
   return Objectives(d_objective, g_objective, forward if g_multiple is None else None)
 

@@ -41,7 +41,7 @@ def make_train_step(
   d_steps: int | None = 1,
   g_steps: int = 1,
   play: games.Play = games.alternating,
-  ema_decay: float = 0.999,
+  ema_decay: float | Callable[[Array], Array] = 0.999,
   accumulate: int = 1,
   axis_name: str | None = None,
 ) -> Step:
@@ -62,7 +62,7 @@ def make_train_step(
     play: how the two gradients become updates; see `jaxgan.training.games`.
     ema_decay: decay of a player's moving average per update, if it keeps one. It ramps up as
       `min(ema_decay, (1 + t) / (10 + t))` over the updates t, so that early averages forget the
-      initial weights.
+      initial weights. Or a function of the updates, such as `ramped_decay(0.9978, 0.05)`.
     accumulate: pieces that each batch is taken in, one after another, before its update: large
       batches in the memory of small ones (Brock et al. 2018 train with 2048). Batch statistics are
       those of a piece, which with several devices has rows of each, and gradients and metrics the
@@ -82,7 +82,7 @@ def make_train_step(
     raise ValueError(f"d_steps={d_steps} and g_steps={g_steps} must be at least 1")
   if accumulate < 1:
     raise ValueError(f"accumulate={accumulate} must be at least 1, which takes batches whole")
-  if not 0.0 <= ema_decay < 1.0:
+  if not callable(ema_decay) and not 0.0 <= ema_decay < 1.0:
     raise ValueError(f"ema_decay={ema_decay} must be in [0, 1)")
 
   objectives = {"discriminator": d_objective, "generator": g_objective}
@@ -265,9 +265,9 @@ def _norm(tree: PyTree) -> Array:
   return jnp.sqrt(jnp.asarray(sum(squares)))
 
 
-def _averaged(player: Player, decay: float) -> PyTree:
+def _averaged(player: Player, decay: float | Callable[[Array], Array]) -> PyTree:
   t = jnp.asarray(player.step, jnp.float32)
-  weight = jnp.minimum(decay, (1.0 + t) / (10.0 + t))
+  weight = decay(t) if callable(decay) else jnp.minimum(decay, (1.0 + t) / (10.0 + t))
 
   def mix(old: Array, new: Array) -> Array:
     return (old + (1.0 - weight) * (new - old)).astype(old.dtype)

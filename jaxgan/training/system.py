@@ -1,7 +1,7 @@
 """A whole GAN as the run loop sees it: how to start, step and sample it."""
 
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +14,68 @@ from jaxgan.training.state import Game, Network, new_player
 from jaxgan.training.step import Step, make_train_step
 from jaxgan.types import Array, ImageSpec, Key, PyTree
 
-__all__ = ["System", "system"]
+__all__ = ["Style", "StyleNetwork", "System", "style_of", "system"]
+
+
+class StyleNetwork(Network, Protocol):
+  """A generator in two parts, such as `jaxgan.models.stylegan2.Generator`.
+
+  It has the methods `map(z) -> w` and `synthesize(styles, train=...) -> images`, and keeps the mean
+  of its styles as the variable `w` of the collection "averages".
+  """
+
+  @property
+  def num_layers(self) -> int:
+    """Number of layers that take a style."""
+
+
+class Style(NamedTuple):
+  """The two parts of a style-based generator, in evaluation mode.
+
+  The noise of the synthesis is fixed, the collection `variables["noise"]`, so that styles always
+  make the same picture.
+
+  Attributes:
+    mapping: `(variables, latents [n, d]) -> w [n, dimension]`; labels, where there are any, are
+      part of the latents.
+    synthesis: `(variables, styles [n, layers, dimension]) -> images [n, H, W, C]` around [-1, 1].
+    mean: `variables -> [dimension]`, the mean of w over training.
+    layers: number of layers that take a style.
+  """
+
+  mapping: Callable[[PyTree, Array], Array]
+  synthesis: Callable[[PyTree, Array], Array]
+  mean: Callable[[PyTree], Array]
+  layers: int
+
+
+def style_of(generator: StyleNetwork) -> Style:
+  """The two parts of a style-based generator, for `system`.
+
+  Args:
+    generator: such as `jaxgan.models.stylegan2.Generator(...)`.
+
+  Returns:
+    Functions of its variables.
+
+  >>> from jaxgan import models
+  >>> generator = models.stylegan2.Generator(width=4, max_width=4, style_dim=8, depth=1)
+  >>> style, z = style_of(generator), jnp.ones([2, 8])
+  >>> variables = jax.jit(lambda: generator.init(jax.random.key(0), z, train=False))()
+  >>> w = style.mapping(variables, z)
+  >>> w.shape, style.mean(variables).shape, style.layers
+  ((2, 8), (8,), 8)
+  >>> style.synthesis(variables, jnp.repeat(w[:, None], style.layers, 1)).shape
+  (2, 32, 32, 3)
+  """
+  return Style(
+    mapping=lambda variables, z: generator.apply(variables, z, method="map"),
+    synthesis=lambda variables, styles: generator.apply(
+      variables, styles, train=False, method="synthesize"
+    ),
+    mean=lambda variables: variables["averages"]["w"],
+    layers=generator.num_layers,
+  )
 
 
 class System(NamedTuple):
@@ -31,6 +92,10 @@ class System(NamedTuple):
       log; None for none.
     batch_multiple: what divides the batch of a device: its pieces by the pictures of a pack.
     check: reads what data the system wants of its own, or raises; called before training only.
+    style: the parts of a style-based generator, for truncation, mixing and inversion; None where
+      the generator is in one piece.
+    step_at: the step to play after so many, where steps differ in more than their numbers: growing
+      networks. Equal functions share a compilation. None where it is always `step`.
   """
 
   init: Callable[[Key], Game]
@@ -42,6 +107,8 @@ class System(NamedTuple):
   report: Callable[[Game], Mapping[str, float]] | None = None
   batch_multiple: int = 1
   check: Callable[[], None] | None = None
+  style: Style | None = None
+  step_at: Callable[[int], Step] | None = None
 
 
 def system(
@@ -57,13 +124,15 @@ def system(
   d_steps: int | Callable[[int], int] = 1,
   g_steps: int = 1,
   play: games.Play = games.alternating,
-  ema_decay: float = 0.999,
+  ema_decay: float | Callable[[Array], Array] = 0.999,
   accumulate: int = 1,
   extra: Mapping[str, PyTree] | Callable[[Game], Mapping[str, PyTree]] | None = None,
   d_constraint: Callable[[PyTree], PyTree] | None = None,
   d_average: bool = False,
   probabilities: bool = True,
   report: Callable[[Game], Mapping[str, float]] | None = None,
+  batch_multiple: int = 1,
+  style: Style | None = None,
 ) -> System:
   """Puts networks, optimisers and objectives together for `jaxgan.run`.
 
@@ -79,7 +148,8 @@ def system(
     d_steps: discriminator updates a step; a function of the step where the number changes.
     g_steps: generator updates a step.
     play: how gradients become updates, see `jaxgan.training.games`.
-    ema_decay: decay of the generator's moving average per update.
+    ema_decay: decay of the generator's moving average per update, or a function of the updates such
+      as `ramped_decay(0.9978, 0.05)`.
     accumulate: pieces that each batch is taken in, see `make_train_step`.
     extra: entries of `Game.extra` at step 0, for objectives that carry some; a function of the
       game without them, where they depend on the players.
@@ -90,6 +160,9 @@ def system(
     probabilities: D's logits are log odds; False for Wasserstein, relativistic, least-squares and
       energy losses.
     report: figures of the system's own, logged with each evaluation and at the end.
+    batch_multiple: what divides a piece of a device's batch, such as the group of a minibatch
+      standard deviation.
+    style: of `style_of(generator)`, where the generator has a mapping and a synthesis network.
 
   Returns:
     The system; its step expects the mapped axis `AXIS`.
@@ -133,7 +206,17 @@ def system(
     axis_name=AXIS,
   )
   packing = getattr(discriminator, "packing", 1)  # of jaxgan.layers.Packed
-  return System(init, step, latents, generate, d_steps, probabilities, report, accumulate * packing)
+  return System(
+    init,
+    step,
+    latents,
+    generate,
+    d_steps,
+    probabilities,
+    report,
+    batch_multiple=accumulate * packing * batch_multiple,
+    style=style,
+  )
 
 
 def _projection(constraint: Callable[[PyTree], PyTree]) -> optax.GradientTransformation:
