@@ -20,6 +20,7 @@ __all__ = [
   "counted",
   "dcgan_step",
   "modulated_step",
+  "r3gan_step",
   "residual_step",
   "sngan_step",
   "wgan_gp_step",
@@ -163,6 +164,41 @@ def sngan_step(size: Size) -> Passes:
     "G's step: discriminator": first + d,
     "G's step: gradients of features and fakes": first + d,
     "G's step: gradients of the generator's weights": dense + g,
+    "G's step: gradients of the generator's features": g,  # none of the latents
+  }
+
+
+def r3gan_step(size: Size) -> Passes:
+  """One update of each player of R3GAN with R1 and R2, the generator's pass shared.
+
+  Both players have two blocks of `width` features at each resolution from 4 pixels on, whose 3x3
+  convolutions have groups of 16. The penalties' derivative runs up through the gradients of both
+  kinds; leaky ReLUs have no second derivative, so it adds nothing to the way back. Resampling is
+  too small to count.
+  """
+  sides = [4 << k for k in range((size.resolution // 4).bit_length())]
+  if sides[-1] != size.resolution or sides == [4]:
+    raise ValueError(f"resolution={size.resolution} must be 8, 16, 32 ... (4 times 2^k)")
+  width, wide = size.width, 2 * size.width
+  blocks = sum(
+    2 * (2 * _conv(size, side, 1, (width, wide)) + _conv(size, side, 3, (16, wide)))
+    for side in sides
+  )
+  pictures = _conv(size, size.resolution, 1, (size.channels, width))
+  head = _conv(size, 4, 1, (1, width)) + _conv(size, 1, 1, (width, 1))
+  d, g = pictures + blocks + head, blocks + pictures
+  scales = _conv(size, 1, 1, (LATENT, width))
+  return {
+    "generator": scales + g,
+    "D's step: discriminator on real and fake": 2 * d,
+    "D's step: gradients of weights": 2 * d,
+    "D's step: gradients of features": 2 * (d - pictures),
+    "penalties: gradients in the pictures": 2 * d,
+    "penalties: derivative in those gradients' features": 2 * d,
+    "penalties: derivative in their weights": 2 * d,
+    "G's step: discriminator on real and fake": 2 * d,
+    "G's step: gradients of features and fakes": d,
+    "G's step: gradients of the generator's weights": scales + g,
     "G's step: gradients of the generator's features": g,  # none of the latents
   }
 

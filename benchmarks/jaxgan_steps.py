@@ -13,7 +13,7 @@ from jaxgan import latents, layers, losses, models, penalties, training
 from jaxgan.training import objectives
 from jaxgan.types import ImageSpec
 
-__all__ = ["LAYERS", "STEPS", "dcgan_system", "sngan_system", "wgan_gp"]
+__all__ = ["LAYERS", "STEPS", "dcgan_system", "r3gan_system", "sngan_system", "wgan_gp"]
 
 
 def dcgan_system(size: Size, **options) -> training.System:
@@ -45,6 +45,28 @@ def sngan_system(size: Size) -> training.System:
     adam,
     adam,
     objectives.adversarial(losses.hinge(), z, axis_name=training.AXIS, score=lambda x: x),
+    latents=z,
+    spec=ImageSpec((size.resolution, size.resolution, size.channels)),
+    probabilities=False,
+  )
+
+
+def r3gan_system(size: Size) -> training.System:
+  """That of `experiments.r3gan`, at its last rates."""
+  z = latents.normal(LATENT)
+  adam = optax.adam(5e-5, b1=0.0, b2=0.99)
+
+  def penalty(critic, batch, key, game):
+    return 0.005 / 2 * (penalties.r1(critic, batch["image"]) + penalties.r2(critic, batch["fake"]))
+
+  return training.system(
+    models.r3gan.Generator(None, size.resolution, size.channels, size.width),
+    models.r3gan.Discriminator(None, size.resolution, size.width),
+    adam,
+    adam,
+    objectives.adversarial(
+      losses.relativistic(), z, penalties=[penalty], axis_name=training.AXIS, score=lambda x: x
+    ),
     latents=z,
     spec=ImageSpec((size.resolution, size.resolution, size.channels)),
     probabilities=False,
@@ -136,5 +158,6 @@ STEPS = {
   "dcgan": lambda size, options: system_step(dcgan_system(size), size, options),
   "wgan_gp": lambda size, options: work(wgan_gp(size)),
   "sngan": lambda size, options: system_step(sngan_system(size), size, options),
+  "r3gan": lambda size, options: system_step(r3gan_system(size), size, options),
   **{name: lambda size, options, game=game: work(game(size)) for name, game in LAYERS.items()},
 }

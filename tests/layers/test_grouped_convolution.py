@@ -100,7 +100,7 @@ def test_accelerator_forms(shape):
   ("groups", "channels", "together"), [(96, 16, 2), (9, 3, 9), (6, 8, 3), (7, 16, 1), (4, 64, 1)]
 )
 def test_how_many_groups_go_together(groups, channels, together):
-  assert grouped._together(groups, channels) == together
+  assert grouped._together(groups, channels, 32) == together
 
 
 @pytest.mark.usefixtures("x64")

@@ -1,8 +1,9 @@
 """Grouped convolutions and their adjoints on a CPU.
 
 A few neighbouring groups are taken together as one convolution whose kernel is block-diagonal, so
-that its products are wide enough: arithmetic with zeros, but XLA's own grouped convolution takes 2
-to 10 times as long, and what differentiation makes of it longer still.
+that its products are wide enough: arithmetic with zeros, but XLA's own grouped convolution takes
+1.7 to 4 times as long for groups of 16 channels, and each group by itself up to 1.5 times. In the
+kernel gradient, whose products contract over positions, groups of 16 are wide enough.
 """
 
 from collections.abc import Callable
@@ -15,12 +16,14 @@ from jaxgan.layers.convolution.geometry import Geometry
 
 __all__ = ["conv", "conv_transpose", "kernel_gradient"]
 
-_WIDE = 32  # channels that are taken together, where a group has fewer
+# Channels that are taken together, where a group has fewer.
+_WIDE = 32
+_WIDE_FOR_KERNEL = 16
 
 
-def _together(groups: int, channels: int) -> int:
-  """How many groups of so many channels: as many as divide all and stay within `_WIDE`."""
-  most = max(_WIDE // channels, 1)
+def _together(groups: int, channels: int, wide: int) -> int:
+  """How many groups of so many channels: as many as divide all and stay within `wide`."""
+  most = max(wide // channels, 1)
   return max(k for k in range(1, groups + 1) if groups % k == 0 and k <= most)
 
 
@@ -50,7 +53,7 @@ def _by_parts(
   a: Array,
   w: Array,
 ) -> Array:
-  together = _together(groups, max(w.shape[2], w.shape[3] // groups))
+  together = _together(groups, max(w.shape[2], w.shape[3] // groups), _WIDE)
   count = groups // together
   pairs = zip(_parts(a, count), _parts(w, count), strict=True)
   return jnp.concatenate([form(geometry, x, _diagonal(v, together)) for x, v in pairs], -1)
@@ -68,7 +71,7 @@ def conv_transpose(geometry: Geometry, groups: int, y: Array, w: Array) -> Array
 
 def kernel_gradient(geometry: Geometry, groups: int, x: Array, y: Array) -> Array:
   """`[n, *size, c] x [n, *output, o] -> [*kernel, c / groups, o]`."""
-  together = _together(groups, max(x.shape[3], y.shape[3]) // groups)
+  together = _together(groups, max(x.shape[3], y.shape[3]) // groups, _WIDE_FOR_KERNEL)
   count = groups // together
   pairs = zip(_parts(x, count), _parts(y, count), strict=True)
   return jnp.concatenate(
