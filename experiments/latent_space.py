@@ -25,6 +25,8 @@ class Walk(Source):
   """Pictures in a row, both ends included."""
   linear: bool = False
   """Along straight lines instead of great circles, which normal latents want (White 2016)."""
+  in_styles: bool = False
+  """Between styles w, along straight lines, of generators that have styles."""
 
 
 def walk(options: Walk) -> None:
@@ -33,7 +35,10 @@ def walk(options: Walk) -> None:
   if options.steps < 2:
     raise run.RunError(f"--steps={options.steps} must be at least 2: both ends are shown")
   drawn = Generator.restore(options)
-  path = sampling.linear if options.linear else sampling.spherical
+  if options.in_styles:
+    drawn = drawn.in_styles()
+  straight = options.linear or options.in_styles
+  path = sampling.linear if straight else sampling.spherical
   z = paths(drawn, options.paths, options.steps, path)
   write(options.out, drawn.pictures(z), options.steps, latents=z)
   drawn.say(f"{options.paths} walks")
@@ -57,6 +62,8 @@ class Arithmetic(Source):
   """Number of samples in that grid."""
   noise: float = 0.25
   """Largest noise added to each coordinate of the result, as in the paper."""
+  in_styles: bool = False
+  """With styles w instead of latents, of generators that have styles."""
 
 
 def arithmetic(options: Arithmetic) -> None:
@@ -71,6 +78,8 @@ def arithmetic(options: Arithmetic) -> None:
   if len({len(exemplars) for exemplars in places.values()}) > 1:
     raise run.RunError("give the same number of exemplars of each concept, so that rows are equal")
   drawn = Generator.restore(options)
+  if options.in_styles:
+    drawn = drawn.in_styles()
   z = drawn.latents(options.num)
   exemplars = {name: z[jnp.asarray(rows)] for name, rows in places.items()}
   minus = [exemplars[name] for name in exemplars if name == "minus"]

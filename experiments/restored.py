@@ -41,6 +41,9 @@ class Source:
   2018): less variety, more of the typical. Codes and labels beside them stay. Generators with batch
   norm, whose statistics are those of training, turn pale with it: 1 to 2 is enough for them, or
   give --standing too."""
+  truncation_psi: float | None = None
+  """Pull styles towards their mean, of generators that have styles (Karras et al. 2018): 1 changes
+  nothing, 0 gives the mean picture, 0.7 is common."""
   standing: int = 0
   """Estimate batch statistics anew from so many batches of 256 samples (Brock et al. 2018), with
   the weights, and under the truncation, that are sampled; 0 takes those that were averaged with the
@@ -77,8 +80,17 @@ class Generator(NamedTuple):
     variables = variables_of(
       restored, sampler, ema=options.ema, standing=options.standing, seed=options.seed
     )
-    jitted = jax.jit(restored.system.generate)
+    jitted = jax.jit(_truncated(options.truncation_psi, restored))
     return cls(options, restored, lambda z: jitted(variables, z), sampler, variables)
+
+  def in_styles(self) -> "Generator":
+    """The same with styles w, truncated as the options say, in place of latents."""
+    style, psi = styles_of(self.restored), self.options.truncation_psi
+    mapping, paint = jax.jit(_mapping(style, psi)), jax.jit(style.paint)
+    return self._replace(
+      generate=lambda w: paint(self.variables, w),
+      sampler=lambda key, n: mapping(self.variables, self.sampler(key, n)),
+    )
 
   @property
   def dimension(self) -> int:
@@ -148,6 +160,37 @@ class Generator(NamedTuple):
     """Tells what was done, of which step, where to."""
     step = int(self.restored.game.step)
     print(f"{what} of step {step} in {self.options.out}", file=sys.stderr)
+
+
+def styles_of(restored: Restored) -> training.Style:
+  """The parts of a run's generator of styles.
+
+  Raises:
+    RunError: it is none.
+  """
+  if restored.system.style is None:
+    raise run.RunError(
+      f"the generator of {restored.record.experiment} has no styles: take a run of "
+      "experiments.stylegan or experiments.stylegan2"
+    )
+  return restored.system.style
+
+
+def _mapping(style: training.Style, psi: float | None) -> Callable[[PyTree, Array], Array]:
+  def mapping(variables: PyTree, z: Array) -> Array:
+    w = style.mapping(variables, z)
+    return w if psi is None else sampling.truncate(w, style.mean(variables), psi)
+
+  return mapping
+
+
+def _truncated(psi: float | None, restored: Restored) -> Callable[[PyTree, Array], Array]:
+  """From variables and latents to pictures, of truncated styles if that is asked for."""
+  if psi is None:
+    return restored.system.generate
+  style = styles_of(restored)
+  mapping = _mapping(style, psi)
+  return lambda variables, z: style.paint(variables, mapping(variables, z))
 
 
 def variables_of(

@@ -18,7 +18,7 @@ import numpy as np
 import tqdm
 import tyro
 
-from experiments import latent_space
+from experiments import latent_space, style_space
 from experiments.restored import Generator, Source, positive, write
 from jaxgan import data, metrics, run, sampling
 from jaxgan.data import pictures
@@ -322,6 +322,8 @@ COMMANDS = {
   "sweep": Command(latent_space.Sweep, latent_space.sweep),
   "sefa": Command(latent_space.Sefa, latent_space.sefa),
   "pca": Command(latent_space.Pca, latent_space.pca),
+  "psi": Command(style_space.Psi, style_space.psi),
+  "mixing": Command(style_space.Mixing, style_space.mixing),
   "invert": Command(Invert, invert),
   "reject": Command(Reject, reject),
   "neighbours": Command(Neighbours, neighbours),

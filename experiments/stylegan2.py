@@ -136,7 +136,7 @@ def augmentation(config: Config) -> Augmented:
 
 
 def lazy_r1(gamma: float, every: int) -> objectives.Penalty:
-  """gamma / 2 times R1, at every so many steps."""
+  """R1 times gamma / 2, at every so many steps."""
   r1 = penalties.lazily(penalties.r1, every=every)
   return lambda critic, batch, key, game: gamma / 2.0 * r1(game.step, critic, batch["image"])
 

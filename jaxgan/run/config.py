@@ -76,7 +76,8 @@ class Config:
   samples), pr (precision and recall), dc (density and coverage), is (inception score), ms_ssim
   (likeness of samples to each other), swd (sliced Wasserstein distance of pixels), ppl (perceptual
   path length), memorisation (copies of training pictures), parzen (log-likelihood); of conditional
-  generators labels (accuracy of their labels), cas (classification accuracy score)."""
+  generators labels (accuracy of their labels), cas (classification accuracy score); of generators
+  of styles ppl_w (path length in W)."""
   eval_features: str = "lite0"
   """lite0 (EfficientNet-Lite0), inception (of the published FID), or an .npz file that
   `python -m experiments.classifier` wrote."""

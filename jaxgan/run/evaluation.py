@@ -3,7 +3,7 @@
 import json
 import os
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import jax
 
@@ -14,7 +14,7 @@ from jaxgan.run.evidence import PICTURES, Evidence, Reference
 from jaxgan.run.measures import MEASURES, Measure, check, measures_named
 from jaxgan.run.networks import features_named, pixels
 from jaxgan.training import Game, System
-from jaxgan.types import PyTree
+from jaxgan.types import Array, PyTree
 
 __all__ = [
   "MEASURES",
@@ -49,6 +49,9 @@ class Evaluator:
     check(measures, reference, system)
     self._generate = jax.jit(system.generate)
     self._latents = system.latents
+    self._style = None
+    if system.style is not None:
+      self._style = jax.jit(system.style.mapping), jax.jit(system.style.paint)
     self._reference, self._measures, self._seed = reference, dict(measures), seed
 
   def __call__(
@@ -69,8 +72,15 @@ class Evaluator:
     """
     if variables is None:
       variables = game.generator.evaluated(average=average)
+    parts: dict[str, Callable[[Array], Array]] = {}
+    if self._style is not None:
+      mapping, paint = self._style
+      parts = {
+        "mapping": lambda z: mapping(variables, z),
+        "paint": lambda w: paint(variables, w),
+      }
     evidence = Evidence(
-      self._reference, lambda z: self._generate(variables, z), self._latents, self._seed
+      self._reference, lambda z: self._generate(variables, z), self._latents, self._seed, **parts
     )
     if any(measure.pixels for measure in self._measures.values()):
       evidence.pictures  # noqa: B018  # first, so that features are of these and none is drawn twice

@@ -130,6 +130,8 @@ class Evidence:
     generate: jitted, from latents to pictures in [-1, 1].
     sampler: of the latents, `(key, n) -> [n, ...]`.
     seed: of the samples.
+    mapping: from latents to styles, of generators that have such.
+    paint: from styles to pictures.
   """
 
   def __init__(
@@ -138,8 +140,12 @@ class Evidence:
     generate: Callable[[Array], Array],
     sampler: Callable[..., Array],
     seed: int,
+    *,
+    mapping: Callable[[Array], Array] | None = None,
+    paint: Callable[[Array], Array] | None = None,
   ) -> None:
     self.reference, self.generate, self.sampler = reference, generate, sampler
+    self.mapping, self.paint = mapping, paint
     self._key = jax.random.key(seed)
 
   def key(self, use: int) -> Key:

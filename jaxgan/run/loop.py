@@ -130,7 +130,7 @@ def _train(build: Build, config: Config, retry: int, interruption: Interruption)
   if config.batch_size % (mesh.size * system.batch_multiple):
     raise RunError(
       f"--batch-size={config.batch_size} must be divisible by {mesh.size * system.batch_multiple}: "
-      f"by {mesh.size} devices, whose batches come in parts, packs or groups, {system.batch_multiple}"
+      f"by {mesh.size} devices, whose batches come in parts, packs or groups"
     )
   if system.check is not None:
     system.check()

@@ -116,8 +116,31 @@ def _sliced_wasserstein(evidence: Evidence) -> Values:
 
 def _path_length(evidence: Evidence) -> Values:
   """Between latents of one class: a label or code stays where the path starts."""
-  network, z = evidence.reference.network, evidence.latents
-  half = len(z) // 2
+  between = _paths(evidence)
+  return _length_of_paths("path length", evidence, evidence.generate, evidence.latents, between)
+
+
+def _style_path_length(evidence: Evidence) -> Values:
+  """Straight in W. Labels are mapped with the latents: both ends of a path have the first's."""
+  assert evidence.mapping is not None
+  assert evidence.paint is not None
+  z = np.array(evidence.latents)
+  if condition := condition_of(evidence.sampler):
+    half = len(z) // 2
+    z[half : 2 * half, condition.columns] = z[:half, condition.columns]
+  w = jnp.asarray(sampling.in_batches(evidence.mapping, jnp.asarray(z)))
+  return _length_of_paths("path length in W", evidence, evidence.paint, w, metrics.lerp)
+
+
+def _length_of_paths(
+  name: str,
+  evidence: Evidence,
+  generate: Callable[[Array], Array],
+  ends: Array,
+  interpolate: Callable[[Array, Array, Array], Array],
+) -> Values:
+  """Of paths from the first half of the ends to the second."""
+  network, half = evidence.reference.network, len(ends) // 2
   look = smooth(network, f"{evidence.reference.prefix}features")
 
   @jax.jit
@@ -125,15 +148,15 @@ def _path_length(evidence: Evidence) -> Values:
     return ((look(a) - look(b)) ** 2).sum(-1)
 
   found = metrics.perceptual_path_length(
-    evidence.generate,
-    z[:half],
-    z[half : 2 * half],
+    generate,
+    ends[:half],
+    ends[half : 2 * half],
     apart,
     evidence.key(3),
-    interpolate=_paths(evidence),
+    interpolate=interpolate,
     epsilon=_EPSILON,
   )
-  return [(metrics.feature_score_name("path length", network), *found)]
+  return [(metrics.feature_score_name(name, network), *found)]
 
 
 def _paths(evidence: Evidence) -> Callable[[Array, Array, Array], Array]:
@@ -283,6 +306,14 @@ def _smooth_paths(name: str, reference: Reference, system: System) -> None:
     )
 
 
+def _styles(name: str, reference: Reference, system: System) -> None:
+  if system.style is None:
+    raise RunError(
+      f"the metric '{name}' needs a generator of styles, and this run's is not; "
+      "experiments.stylegan and stylegan2 have such: take ppl"
+    )
+
+
 def _of_held_out(reference: Reference) -> Settings:
   tested = min(reference.num, len(reference.held_out or ()))
   return {
@@ -322,6 +353,11 @@ MEASURES: dict[str, Measure] = {
     _path_length,
     lambda reference: {"epsilon": _EPSILON, "paths": reference.num // 2},
     needs=[_smooth_paths],
+  ),
+  "ppl_w": Measure(
+    _style_path_length,
+    lambda reference: {"epsilon": _EPSILON, "paths": reference.num // 2},
+    needs=[_styles, _smooth_paths],
   ),
   "memorisation": Measure(_memorisation, _of_held_out, fewest=8, needs=[_held_out(8)]),
   "parzen": Measure(_parzen, _of_parzen, sign=-1, pixels=True, needs=[_held_out(4)]),

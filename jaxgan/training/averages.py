@@ -13,9 +13,9 @@ __all__ = ["ramped_decay"]
 def ramped_decay(decay: float, ramp: float) -> Callable[[Array], Array]:
   """A moving average whose half-life is a share of the training so far, up to its own.
 
-  ADA, Karras et al. 2020 (arXiv 2006.06676), whose code takes a share of 0.05, so that early averages
-  forget the initial weights. With `h = log(1/2) / log(decay)` the half-life in updates, the decay after t
-  of them is `(1/2)^(1 / min(h, ramp t))`.
+  ADA, Karras et al. 2020 (arXiv 2006.06676), whose code takes a share of 0.05: early averages
+  forget the initial weights. With `h = log(1/2) / log(decay)` the half-life in updates, the decay
+  after t of them is `(1/2)^(1 / min(h, ramp t))`.
 
   Args:
     decay: at last, per update, in [0, 1): `0.5 ** (batch / 10_000)` for a half-life of 10,000

@@ -48,6 +48,10 @@ class Style(NamedTuple):
   mean: Callable[[PyTree], Array]
   layers: int
 
+  def paint(self, variables: PyTree, w: Array) -> Array:
+    """Pictures of one style each, `[n, dimension]`, for all layers."""
+    return self.synthesis(variables, jnp.repeat(w[:, None], self.layers, 1))
+
 
 def style_of(generator: StyleNetwork) -> Style:
   """The two parts of a style-based generator, for `system`.
@@ -65,7 +69,7 @@ def style_of(generator: StyleNetwork) -> Style:
   >>> w = style.mapping(variables, z)
   >>> w.shape, style.mean(variables).shape, style.layers
   ((2, 8), (8,), 8)
-  >>> style.synthesis(variables, jnp.repeat(w[:, None], style.layers, 1)).shape
+  >>> style.paint(variables, w).shape
   (2, 32, 32, 3)
   """
   return Style(
