@@ -23,6 +23,7 @@ __all__ = [
   "r3gan_step",
   "residual_step",
   "sngan_step",
+  "stylegan2_step",
   "wgan_gp_step",
 ]
 
@@ -199,6 +200,44 @@ def r3gan_step(size: Size) -> Passes:
     "G's step: discriminator on real and fake": 2 * d,
     "G's step: gradients of features and fakes": d,
     "G's step: gradients of the generator's weights": scales + g,
+    "G's step: gradients of the generator's features": g,  # none of the latents
+  }
+
+
+def stylegan2_step(size: Size) -> Passes:
+  """One update of each player of StyleGAN2 between its lazy terms, the generator's pass shared.
+
+  `width` features and dimensions of a style everywhere, a mapping network of two layers. Filters
+  are too small to count; a step while R1 or the path length is taken costs more.
+  """
+  sides = [4 << k for k in range((size.resolution // 4).bit_length())]
+  if sides[-1] != size.resolution or sides == [4]:
+    raise ValueError(f"resolution={size.resolution} must be 8, 16, 32 ... (4 times 2^k)")
+  width = size.width
+
+  def conv(side: int, kernel: int, *channels: int) -> float:
+    return _conv(size, side, kernel, channels)
+
+  square = conv(1, 1, width, width)  # of a style: an affine map, or the norms of a layer
+  latent = conv(1, 1, LATENT, width)
+  g = square  # the mapping network's second layer
+  for side in sides:
+    g += conv(side, 3, width, width) + conv(side, 1, width, size.channels) + 3 * square
+    if side > 4:
+      g += conv(side // 2, 3, width, width) + 2 * square
+  first = conv(size.resolution, 1, size.channels, width)
+  d = conv(4, 3, width + 1, width) + conv(1, 1, 16 * width, width) + conv(1, 1, width, 1)
+  for side in sides[1:]:
+    d += conv(side, 3, width, width) + conv(side // 2, 3, width, width)
+    d += conv(side // 2, 1, width, width)
+  return {
+    "generator": latent + g,
+    "D's step: discriminator on real and fake": 2 * (first + d),
+    "D's step: gradients of weights": 2 * (first + d),
+    "D's step: gradients of features": 2 * d,  # none of the pictures
+    "G's step: discriminator": first + d,
+    "G's step: gradients of features and fakes": first + d,
+    "G's step: gradients of the generator's weights": latent + g,
     "G's step: gradients of the generator's features": g,  # none of the latents
   }
 

@@ -136,6 +136,9 @@ MODELS: dict[str, Model] = {
   "r3gan32": Model(
     "r3gan", Size(32, 3, 64), flops.r3gan_step, ("jaxgan", "torch", "torch-compile")
   ),
+  "stylegan2_32": Model(
+    "stylegan2", Size(32, 3, 64), flops.stylegan2_step, ("jaxgan", "torch", "torch-compile")
+  ),
   "modulated128": _layer("modulated", 128, 32),
   "attention64": _layer("attention", 64, 32),
   "residual64": _residual(64, 32),

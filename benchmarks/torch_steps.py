@@ -26,6 +26,7 @@ from benchmarks.torch_networks import (
   residual_discriminator,
   residual_generator,
 )
+from benchmarks.torch_styles import StyleDiscriminator, StyleGenerator
 
 __all__ = ["STEPS", "matmul"]
 
@@ -206,6 +207,28 @@ def r3gan(size: Size, options: Options) -> Work:
   return Work(step, _count(g, d))
 
 
+def stylegan2(size: Size, options: Options) -> Work:
+  """One update of each player, between the lazy terms."""
+  g, call_g = _prepared(StyleGenerator(size), options)
+  d, call_d = _prepared(StyleDiscriminator(size), options)
+  g_adam, d_adam = (_adam(network, 2e-3, (0.0, 0.99), options) for network in (g, d))
+  real = _pictures(size, options)
+  softplus = nn.functional.softplus
+
+  def step() -> None:
+    fake = call_g(torch.randn(size.batch_size, LATENT))
+    d.requires_grad_(True)
+    d_adam.zero_grad()
+    (softplus(-call_d(real)) + softplus(call_d(fake.detach()))).mean().backward()
+    d_adam.step()
+    d.requires_grad_(False)
+    g_adam.zero_grad()
+    softplus(-call_d(fake)).mean().backward()
+    g_adam.step()
+
+  return Work(step, _count(g, d))
+
+
 def passes(make: Callable[[int], nn.Module], *, styles: bool = False):
   """Forward and backward pass of a layer of `width` features, with the gradients of its inputs."""
 
@@ -234,6 +257,7 @@ STEPS = {
   "wgan_gp": wgan_gp,
   "sngan": sngan,
   "r3gan": r3gan,
+  "stylegan2": stylegan2,
   "residual": passes(ResidualBlock),
   "modulated": passes(Modulated, styles=True),
   "attention": passes(Attention),

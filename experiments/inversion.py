@@ -105,7 +105,7 @@ def main(options: Options) -> dict[str, Any]:
   mapping = jax.jit(frozen.style.mapping)
   z = frozen.latents(jax.random.key(options.seed), _LATENTS)
   w = sampling.in_batches(lambda z: mapping(frozen.variables, z), z, _BATCH)
-  places = sampling.style_statistics(lambda w: w, w)
+  places = sampling.style_statistics(lambda w: w, jnp.asarray(w))
 
   found: dict[str, Array] = {}
   images: dict[str, Array] = {}
@@ -125,7 +125,8 @@ def main(options: Options) -> dict[str, Any]:
   with replacing(workdir / "inversion.json") as temporary:
     temporary.write_text(json.dumps(content, indent=2) + "\n")
   with replacing(workdir / "styles.npz") as temporary, temporary.open("wb") as file:
-    np.savez_compressed(file, **{name: np.asarray(x) for name, x in found.items()})
+    arrays: dict[str, Any] = {name: np.asarray(x) for name, x in found.items()}
+    np.savez_compressed(file, **arrays)
   shown = [pictures, *(sampling.to_uint8(np.asarray(images[method])) for method in methods)]
   grid = sampling.grid(np.concatenate(shown), len(pictures))
   sampling.save_png(workdir / "reconstructions.png", grid)

@@ -13,7 +13,8 @@ SMALL = {
   "wgan_gp": flops.Size(32, 1, 2, 3),
   "residual": flops.Size(8, 6, 6, 2),
   "sngan": flops.Size(32, 3, 4, 2),
-  "r3gan": flops.Size(16, 3, 16, 2),
+  "r3gan": flops.Size(16, 3, 8, 2),
+  "stylegan2": flops.Size(8, 3, 32, 4),
   "modulated": flops.Size(8, 6, 6, 2),
   "attention": flops.Size(8, 16, 16, 2),
 }
@@ -23,6 +24,7 @@ PASSES = {
   "residual": flops.residual_step,
   "sngan": flops.sngan_step,
   "r3gan": flops.r3gan_step,
+  "stylegan2": flops.stylegan2_step,
   "modulated": flops.modulated_step,
   "attention": flops.attention_step,
 }
@@ -139,8 +141,10 @@ def test_torch_takes_the_same_step(family):
     work = torch_steps.STEPS[family](size, {"channels_last": True, "fused": True})
     with Counter() as counter:
       work.step()
-    # R3GAN's resampling, which is not counted, is a convolution in torch.
-    assert counter.total == pytest.approx(total, rel=0.1 if family == "r3gan" else 1e-9)
+    # Filters are not counted, but convolutions in torch. R3GAN has one group here, because torch
+    # counts the kernel gradients of grouped convolutions as if they were of all channels.
+    tolerance = 0.04 if family in ("r3gan", "stylegan2") else 1e-9
+    assert counter.total == pytest.approx(total, rel=tolerance)
     if family == "dcgan":  # in whose generator's step D's weights have gradients too
       official = torch_steps.dcgan(size, {"official": True})
       with Counter() as counter:
@@ -158,6 +162,7 @@ def test_torch_takes_the_same_step(family):
     "dcgan": jaxgan_steps.dcgan_system,
     "sngan": jaxgan_steps.sngan_system,
     "r3gan": jaxgan_steps.r3gan_system,
+    "stylegan2": jaxgan_steps.stylegan2_system,
   }
   if family in systems:
     game = jax.eval_shape(systems[family](size).init, jax.random.key(0))

@@ -28,7 +28,7 @@ def _together(groups: int, channels: int, wide: int) -> int:
 
 
 def _parts(x: Array, count: int) -> list[Array]:
-  return lax.split(x, [x.shape[-1] // count] * count, axis=x.ndim - 1)
+  return list(lax.split(x, [x.shape[-1] // count] * count, axis=x.ndim - 1))
 
 
 def _diagonal(w: Array, together: int) -> Array:
