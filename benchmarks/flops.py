@@ -20,8 +20,10 @@ __all__ = [
   "counted",
   "dcgan_step",
   "modulated_step",
+  "r3gan_step",
   "residual_step",
   "sngan_step",
+  "stylegan2_step",
   "wgan_gp_step",
 ]
 
@@ -163,6 +165,79 @@ def sngan_step(size: Size) -> Passes:
     "G's step: discriminator": first + d,
     "G's step: gradients of features and fakes": first + d,
     "G's step: gradients of the generator's weights": dense + g,
+    "G's step: gradients of the generator's features": g,  # none of the latents
+  }
+
+
+def r3gan_step(size: Size) -> Passes:
+  """One update of each player of R3GAN with R1 and R2, the generator's pass shared.
+
+  Both players have two blocks of `width` features at each resolution from 4 pixels on, whose 3x3
+  convolutions have groups of 16. The penalties' derivative runs up through the gradients of both
+  kinds; leaky ReLUs have no second derivative, so it adds nothing to the way back. Resampling is
+  too small to count.
+  """
+  sides = [4 << k for k in range((size.resolution // 4).bit_length())]
+  if sides[-1] != size.resolution or sides == [4]:
+    raise ValueError(f"resolution={size.resolution} must be 8, 16, 32 ... (4 times 2^k)")
+  width, wide = size.width, 2 * size.width
+  blocks = sum(
+    2 * (2 * _conv(size, side, 1, (width, wide)) + _conv(size, side, 3, (16, wide)))
+    for side in sides
+  )
+  pictures = _conv(size, size.resolution, 1, (size.channels, width))
+  head = _conv(size, 4, 1, (1, width)) + _conv(size, 1, 1, (width, 1))
+  d, g = pictures + blocks + head, blocks + pictures
+  scales = _conv(size, 1, 1, (LATENT, width))
+  return {
+    "generator": scales + g,
+    "D's step: discriminator on real and fake": 2 * d,
+    "D's step: gradients of weights": 2 * d,
+    "D's step: gradients of features": 2 * (d - pictures),
+    "penalties: gradients in the pictures": 2 * d,
+    "penalties: derivative in those gradients' features": 2 * d,
+    "penalties: derivative in their weights": 2 * d,
+    "G's step: discriminator on real and fake": 2 * d,
+    "G's step: gradients of features and fakes": d,
+    "G's step: gradients of the generator's weights": scales + g,
+    "G's step: gradients of the generator's features": g,  # none of the latents
+  }
+
+
+def stylegan2_step(size: Size) -> Passes:
+  """One update of each player of StyleGAN2 between its lazy terms, the generator's pass shared.
+
+  `width` features and dimensions of a style everywhere, a mapping network of two layers. Filters
+  are too small to count; a step while R1 or the path length is taken costs more.
+  """
+  sides = [4 << k for k in range((size.resolution // 4).bit_length())]
+  if sides[-1] != size.resolution or sides == [4]:
+    raise ValueError(f"resolution={size.resolution} must be 8, 16, 32 ... (4 times 2^k)")
+  width = size.width
+
+  def conv(side: int, kernel: int, *channels: int) -> float:
+    return _conv(size, side, kernel, channels)
+
+  square = conv(1, 1, width, width)  # of a style: an affine map, or the norms of a layer
+  latent = conv(1, 1, LATENT, width)
+  g = square  # the mapping network's second layer
+  for side in sides:
+    g += conv(side, 3, width, width) + conv(side, 1, width, size.channels) + 3 * square
+    if side > 4:
+      g += conv(side // 2, 3, width, width) + 2 * square
+  first = conv(size.resolution, 1, size.channels, width)
+  d = conv(4, 3, width + 1, width) + conv(1, 1, 16 * width, width) + conv(1, 1, width, 1)
+  for side in sides[1:]:
+    d += conv(side, 3, width, width) + conv(side // 2, 3, width, width)
+    d += conv(side // 2, 1, width, width)
+  return {
+    "generator": latent + g,
+    "D's step: discriminator on real and fake": 2 * (first + d),
+    "D's step: gradients of weights": 2 * (first + d),
+    "D's step: gradients of features": 2 * d,  # none of the pictures
+    "G's step: discriminator": first + d,
+    "G's step: gradients of features and fakes": first + d,
+    "G's step: gradients of the generator's weights": latent + g,
     "G's step: gradients of the generator's features": g,  # none of the latents
   }
 

@@ -13,7 +13,15 @@ from jaxgan import latents, layers, losses, models, penalties, training
 from jaxgan.training import objectives
 from jaxgan.types import ImageSpec
 
-__all__ = ["LAYERS", "STEPS", "dcgan_system", "sngan_system", "wgan_gp"]
+__all__ = [
+  "LAYERS",
+  "STEPS",
+  "dcgan_system",
+  "r3gan_system",
+  "sngan_system",
+  "stylegan2_system",
+  "wgan_gp",
+]
 
 
 def dcgan_system(size: Size, **options) -> training.System:
@@ -48,6 +56,54 @@ def sngan_system(size: Size) -> training.System:
     latents=z,
     spec=ImageSpec((size.resolution, size.resolution, size.channels)),
     probabilities=False,
+  )
+
+
+def r3gan_system(size: Size) -> training.System:
+  """That of `experiments.r3gan`, at its last rates."""
+  z = latents.normal(LATENT)
+  adam = optax.adam(5e-5, b1=0.0, b2=0.99)
+
+  def penalty(critic, batch, key, game):
+    return 0.005 / 2 * (penalties.r1(critic, batch["image"]) + penalties.r2(critic, batch["fake"]))
+
+  return training.system(
+    models.r3gan.Generator(None, size.resolution, size.channels, size.width),
+    models.r3gan.Discriminator(None, size.resolution, size.width),
+    adam,
+    adam,
+    objectives.adversarial(
+      losses.relativistic(), z, penalties=[penalty], axis_name=training.AXIS, score=lambda x: x
+    ),
+    latents=z,
+    spec=ImageSpec((size.resolution, size.resolution, size.channels)),
+    probabilities=False,
+  )
+
+
+def stylegan2_system(size: Size) -> training.System:
+  """That of `experiments.stylegan2` without its lazy terms, as most of its steps are."""
+  z = latents.normal(LATENT)
+  adam = optax.adam(2e-3, b1=0.0, b2=0.99)
+  features = dict(width=size.width, max_width=size.width)
+  return training.system(
+    models.stylegan2.Generator(
+      None,
+      size.resolution,
+      size.channels,
+      style_dim=size.width,
+      depth=2,
+      mixing=0.0,
+      axis_name=training.AXIS,
+      **features,
+    ),
+    models.stylegan2.Discriminator(None, size.resolution, **features),
+    adam,
+    adam,
+    objectives.adversarial(losses.non_saturating(), z, axis_name=training.AXIS),
+    latents=z,
+    spec=ImageSpec((size.resolution, size.resolution, size.channels)),
+    batch_multiple=4,
   )
 
 
@@ -136,5 +192,7 @@ STEPS = {
   "dcgan": lambda size, options: system_step(dcgan_system(size), size, options),
   "wgan_gp": lambda size, options: work(wgan_gp(size)),
   "sngan": lambda size, options: system_step(sngan_system(size), size, options),
+  "r3gan": lambda size, options: system_step(r3gan_system(size), size, options),
+  "stylegan2": lambda size, options: system_step(stylegan2_system(size), size, options),
   **{name: lambda size, options, game=game: work(game(size)) for name, game in LAYERS.items()},
 }

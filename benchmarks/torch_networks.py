@@ -15,6 +15,8 @@ __all__ = [
   "critic",
   "discriminator",
   "generator",
+  "r3gan_discriminator",
+  "r3gan_generator",
   "residual_discriminator",
   "residual_generator",
 ]
@@ -154,6 +156,71 @@ class Sum(nn.Module):
   def forward(self, x: torch.Tensor) -> torch.Tensor:
     """From `[n, c, h, w]` to `[n, c]`."""
     return x.sum((2, 3))
+
+
+class Grouped(nn.Module):
+  """R3GAN's residual block: 1x1 to twice the features, 3x3 in groups of 16, 1x1 back."""
+
+  def __init__(self, features: int) -> None:
+    super().__init__()
+    wide = 2 * features
+    self.first = nn.Conv2d(features, wide, 1)
+    self.second = nn.Conv2d(wide, wide, 3, padding=1, groups=wide // 16)
+    self.third = nn.Conv2d(wide, features, 1, bias=False)
+
+  def forward(self, x: torch.Tensor) -> torch.Tensor:
+    """Keeps the shape."""
+    y = nn.functional.leaky_relu(self.first(x), 0.2)
+    return x + self.third(nn.functional.leaky_relu(self.second(y), 0.2))
+
+
+class Resample(nn.Module):
+  """Doubles or halves the resolution through the filter (1, 3, 3, 1)."""
+
+  def __init__(self, features: int, up: bool) -> None:
+    super().__init__()
+    taps = torch.tensor([1.0, 3.0, 3.0, 1.0]) / 8
+    kernel = (taps[:, None] * taps * (4 if up else 1)).expand(features, 1, 4, 4).contiguous()
+    self.register_buffer("kernel", kernel)
+    self.apply_kernel = nn.functional.conv_transpose2d if up else nn.functional.conv2d
+
+  def forward(self, x: torch.Tensor) -> torch.Tensor:
+    """Keeps the features."""
+    return self.apply_kernel(x, self.kernel, stride=2, padding=1, groups=x.shape[1])
+
+
+class Basis(nn.Module):
+  """Features at 4x4 pixels: numbers that scale a learned basis."""
+
+  def __init__(self, features: int) -> None:
+    super().__init__()
+    self.scales = nn.Linear(LATENT, features, bias=False)
+    self.basis = nn.Parameter(torch.randn(features, 4, 4))
+
+  def forward(self, z: torch.Tensor) -> torch.Tensor:
+    """From `[n, LATENT]` to `[n, features, 4, 4]`."""
+    return self.scales(z)[:, :, None, None] * self.basis
+
+
+def r3gan_generator(size: Size) -> nn.Sequential:
+  """From latents `[batch, 100]` to pictures."""
+  layers: list[nn.Module] = [Basis(size.width)]
+  for stage in range(_stages(size.resolution) + 1):
+    layers += [Resample(size.width, up=True)] if stage else []
+    layers += [Grouped(size.width), Grouped(size.width)]
+  return nn.Sequential(*layers, nn.Conv2d(size.width, size.channels, 1, bias=False))
+
+
+def r3gan_discriminator(size: Size) -> nn.Sequential:
+  """From pictures to logits."""
+  width = size.width
+  layers: list[nn.Module] = [nn.Conv2d(size.channels, width, 1, bias=False)]
+  for stage in range(_stages(size.resolution) + 1):
+    layers += [Resample(width, up=False)] if stage else []
+    layers += [Grouped(width), Grouped(width)]
+  basis = nn.Conv2d(width, width, 4, groups=width, bias=False)
+  head = nn.Linear(width, 1, bias=False)
+  return nn.Sequential(*layers, basis, nn.Flatten(), head, nn.Flatten(0))
 
 
 class Modulated(nn.Module):

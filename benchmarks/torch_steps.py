@@ -21,9 +21,12 @@ from benchmarks.torch_networks import (
   critic,
   discriminator,
   generator,
+  r3gan_discriminator,
+  r3gan_generator,
   residual_discriminator,
   residual_generator,
 )
+from benchmarks.torch_styles import StyleDiscriminator, StyleGenerator
 
 __all__ = ["STEPS", "matmul"]
 
@@ -172,6 +175,60 @@ def sngan(size: Size, options: Options) -> Work:
   return Work(step, _count(g, d))
 
 
+def r3gan(size: Size, options: Options) -> Work:
+  """One update of each player by pairs of logits, D's with R1 and R2."""
+  if options.get("compiled"):
+    from torch._functorch import config
+
+    config.donated_buffer = False  # or it refuses to keep the graph
+  g, call_g = _prepared(r3gan_generator(size), options)
+  d, call_d = _prepared(r3gan_discriminator(size), options)
+  g_adam, d_adam = (_adam(network, 5e-5, (0.0, 0.99), options) for network in (g, d))
+  pictures = _pictures(size, options)
+  parameters = list(d.parameters())
+  softplus = nn.functional.softplus
+
+  def step() -> None:
+    fake = call_g(torch.randn(size.batch_size, LATENT))
+    d.requires_grad_(True)
+    points = [pictures.detach().requires_grad_(True), fake.detach().requires_grad_(True)]
+    logits = [call_d(x) for x in points]
+    slopes = torch.autograd.grad([x.sum() for x in logits], points, create_graph=True)
+    penalty = sum(slope.square().sum((1, 2, 3)) for slope in slopes)
+    d_adam.zero_grad()
+    loss = softplus(logits[1] - logits[0]) + 0.005 / 2 * penalty
+    loss.mean().backward(inputs=parameters)
+    d_adam.step()
+    d.requires_grad_(False)
+    g_adam.zero_grad()
+    softplus(call_d(pictures) - call_d(fake)).mean().backward()
+    g_adam.step()
+
+  return Work(step, _count(g, d))
+
+
+def stylegan2(size: Size, options: Options) -> Work:
+  """One update of each player, between the lazy terms."""
+  g, call_g = _prepared(StyleGenerator(size), options)
+  d, call_d = _prepared(StyleDiscriminator(size), options)
+  g_adam, d_adam = (_adam(network, 2e-3, (0.0, 0.99), options) for network in (g, d))
+  real = _pictures(size, options)
+  softplus = nn.functional.softplus
+
+  def step() -> None:
+    fake = call_g(torch.randn(size.batch_size, LATENT))
+    d.requires_grad_(True)
+    d_adam.zero_grad()
+    (softplus(-call_d(real)) + softplus(call_d(fake.detach()))).mean().backward()
+    d_adam.step()
+    d.requires_grad_(False)
+    g_adam.zero_grad()
+    softplus(-call_d(fake)).mean().backward()
+    g_adam.step()
+
+  return Work(step, _count(g, d))
+
+
 def passes(make: Callable[[int], nn.Module], *, styles: bool = False):
   """Forward and backward pass of a layer of `width` features, with the gradients of its inputs."""
 
@@ -199,6 +256,8 @@ STEPS = {
   "dcgan": dcgan,
   "wgan_gp": wgan_gp,
   "sngan": sngan,
+  "r3gan": r3gan,
+  "stylegan2": stylegan2,
   "residual": passes(ResidualBlock),
   "modulated": passes(Modulated, styles=True),
   "attention": passes(Attention),

@@ -23,6 +23,7 @@ GROUPS = {
   "colour": augment.ada_colour,
   "filter": augment.ada_filter,
   "corruption": augment.ada_corruption,
+  "ada cutout": augment.ada_cutout,
 }
 EVERYTHING = augment.compose(
   augment.contrast,
@@ -260,6 +261,7 @@ def test_corruption_against_numpy():
     (augment.ada_colour, 0.7 * 0.7 * (1 - 0.3 / 2) * 0.7 * 0.7),
     (augment.ada_filter, 0.7**4),
     (augment.ada_corruption, None),
+    (augment.ada_cutout, 0.7),
   ],
 )
 def test_each_transform_strikes_with_probability_p(group, untouched):

@@ -33,6 +33,7 @@ __all__ = [
   "ada",
   "ada_colour",
   "ada_corruption",
+  "ada_cutout",
   "ada_filter",
   "ada_geometry",
   "pixel_blitting",
@@ -283,21 +284,51 @@ def ada_corruption(p: Probability) -> Augmentation:
   """
 
   def transform(image: Array, key: Key) -> Array:
-    h, w, _ = image.shape
     strike_key, deviation_key, noise_key, centre_key = jax.random.split(key, 4)
     disturb, cut = _strikes(strike_key, 2, p)
     deviation = jnp.where(disturb, jnp.abs(0.1 * _normal(deviation_key, [])), 0)
-    image = image + deviation * _normal(noise_key, image.shape)
-    half = jnp.where(cut, 0.25, 0)
-    centre = (_uniform(centre_key, [2]) + 1) / 2
-    row, column = (
-      jnp.abs((jnp.arange(size, dtype=jnp.float32) + 0.5) / size - c) < half
-      for size, c in zip((h, w), centre, strict=True)
-    )
-    return jnp.where((row[:, None] & column[None, :])[..., None], 0, image)
+    return _cut(image + deviation * _normal(noise_key, image.shape), cut, centre_key)
 
   _check_probability(p)
   return per_example(transform)
+
+
+def ada_cutout(p: Probability) -> Augmentation:
+  """ADA's cutout alone, which R3GAN (arXiv 2501.05441) takes without the noise.
+
+  Karras et al. 2020 (arXiv 2006.06676), appendix B: zeroes a rectangle of half the sides about a
+  centre uniform over the image.
+
+  Args:
+    p: probability, in [0, 1]; may be traced.
+
+  Returns:
+    An augmentation of floating images `[batch, h, w, c]`.
+
+  Raises:
+    ValueError: if `p` is a number outside [0, 1].
+
+  >>> images = ada_cutout(1.0)(jnp.ones([16, 8, 8, 1]), jax.random.key(0))
+  >>> sorted(set(images.ravel().tolist()))
+  [0.0, 1.0]
+  """
+
+  def transform(image: Array, key: Key) -> Array:
+    strike_key, centre_key = jax.random.split(key)
+    return _cut(image, _strikes(strike_key, 1, p)[0], centre_key)
+
+  _check_probability(p)
+  return per_example(transform)
+
+
+def _cut(image: Array, strikes: Array, key: Key) -> Array:
+  half = jnp.where(strikes, 0.25, 0)
+  centre = (_uniform(key, [2]) + 1) / 2
+  row, column = (
+    jnp.abs((jnp.arange(size, dtype=jnp.float32) + 0.5) / size - c) < half
+    for size, c in zip(image.shape[:2], centre, strict=True)
+  )
+  return jnp.where((row[:, None] & column[None, :])[..., None], 0, image)
 
 
 BGC: tuple[Group, ...] = (pixel_blitting, ada_geometry, ada_colour)

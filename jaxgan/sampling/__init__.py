@@ -35,6 +35,13 @@ from jaxgan.sampling.rejection import (
   rejection_sample,
 )
 from jaxgan.sampling.standing import standing_statistics
+from jaxgan.sampling.style_inversion import (
+  StyleInversion,
+  StyleStatistics,
+  invert_styles,
+  noise_correlation,
+  style_statistics,
+)
 from jaxgan.sampling.truncation import mean_latent, normal_coordinates, truncate, truncate_normal
 
 __all__ = [
@@ -43,6 +50,8 @@ __all__ = [
   "Inversion",
   "PrincipalComponents",
   "RejectionError",
+  "StyleInversion",
+  "StyleStatistics",
   "acceptance_probability",
   "acceptance_shift",
   "batches",
@@ -51,6 +60,7 @@ __all__ = [
   "in_batches",
   "input_kernel",
   "invert",
+  "invert_styles",
   "isotonic_calibration",
   "layer_outputs",
   "linear",
@@ -60,6 +70,7 @@ __all__ = [
   "metropolis_hastings_sample",
   "multi_scale",
   "neighbour_grid",
+  "noise_correlation",
   "normal_coordinates",
   "normal_prior",
   "pair_grid",
@@ -72,6 +83,7 @@ __all__ = [
   "semantic_factorisation",
   "spherical",
   "standing_statistics",
+  "style_statistics",
   "sweep",
   "sweep_classes",
   "to_uint8",

@@ -139,6 +139,7 @@ def adversarial(
   augment: Callable[..., Array] | None = None,
   adaptive_augment: Callable[[Game], Callable[..., Array]] | None = None,
   remember: Remember | None = None,
+  match: Callable[[Array, Batch], Array] | None = None,
   g_multiple: int | None = None,
   score: Callable[[Array], Array] = jax.nn.sigmoid,
   axis_name: str | None = None,
@@ -178,6 +179,8 @@ def adversarial(
     remember: `remember(batch, game) -> entries` of `game.extra` after an update of D, with `batch`
       as penalties see it; equal on all devices. It keeps what a penalty or augmentation carries
       from step to step; `Game.new(..., extra=...)` or `training.system(..., extra=...)` starts it.
+    match: `match(latents, batch) -> latents`, what the latents of fakes take over from the real
+      pictures beside them: their classes, where a relativistic loss is to compare like with like.
     g_multiple: the generator's step draws fakes of its own, so many times as many as a batch has
       (SNGAN and WGAN-GP take 2); its loss and terms then see the real pictures beside them. None
       has it judge those of D's last update once more, which saves a pass.
@@ -191,7 +194,8 @@ def adversarial(
     part alone; with those of G `penalty_G`.
 
   Raises:
-    ValueError: both augmentations are given, or `g_multiple` is below 1; or, while the step is
+    ValueError: both augmentations are given, or `g_multiple` is below 1, or above 1 beside `match`;
+      or, while the step is
       traced: a penalty takes the critic's gradient in its input or estimates it, but the
       discriminator keeps batch statistics, so that its examples mix.
 
@@ -244,6 +248,8 @@ def adversarial(
     raise ValueError("augment and adaptive_augment are both given: compose them in the latter")
   if g_multiple is not None and g_multiple < 1:
     raise ValueError(f"g_multiple={g_multiple} must be at least 1, or None for D's own fakes")
+  if match is not None and (g_multiple or 1) > 1:
+    raise ValueError(f"g_multiple={g_multiple}: match has one real picture for each fake, give 1")
 
   def seen(images: Array, key: Key, use: int, game: Game) -> Array:
     chosen = augment if adaptive_augment is None else adaptive_augment(game)
@@ -267,6 +273,7 @@ def adversarial(
   ) -> tuple[Batch, PyTree]:
     n = multiple * batch["image"].shape[0]
     z = latents(jax.random.fold_in(key, _LATENTS), n, axis_name=axis_name)
+    z = z if match is None else match(z, batch)
     dropout = jax.random.fold_in(key, _DROPOUT_G + 2)
     fake, written = apply(game.generator, params, z, key=dropout, writes=writes)
     return {"fake": fake, "latents": z}, written

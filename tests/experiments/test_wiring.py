@@ -26,6 +26,7 @@ from experiments import (
   lsgan,
   pacgan,
   progan,
+  r3gan,
   sagan,
   sngan,
   sngan_projection,
@@ -126,6 +127,7 @@ def entropy(logits, labels):
     (progan, {}, FAKE - REAL, -FAKE),
     (stylegan, {}, softplus(-REAL) + softplus(FAKE), softplus(-FAKE)),
     (stylegan2, {}, softplus(-REAL) + softplus(FAKE), softplus(-FAKE)),
+    (r3gan, {"group_size": 4}, softplus(FAKE - REAL), softplus(REAL - FAKE)),
   ],
 )
 def test_losses(parts, module, flags, of_d, of_g):
@@ -469,3 +471,49 @@ def test_optimisers_are_those_of_the_papers(parts):
     found = parts(module)
     expected = ((1 - b1) * b1 - (1 - b1)) / (1 - b1**2)
     assert second(found.d_opt) == pytest.approx(expected, rel=1e-3), module.__name__
+
+
+def test_r3gan_changes_along_a_half_cosine(parts):
+  found = parts(
+    r3gan, group_size=4, burn_in=1200, gamma=2.0, last_gamma=0.2, ema_half_life=600.0, augment_p=0.4
+  )  # 100 steps of 12 pictures
+
+  def critic(x):  # of slope 1/2 in each of 4 pixels
+    return x.reshape(len(x), -1).sum(-1) / 2.0
+
+  images = jnp.ones([2, 2, 2, 1])
+  (penalty,) = found.penalties
+  for step, left in ((0, 1.0), (50, 0.5), (100, 0.0), (5000, 0.0)):
+    game = SimpleNamespace(step=jnp.asarray(step))
+    value = penalty(critic, {"image": images, "fake": 3.0 * images}, None, game)
+    np.testing.assert_allclose(value, (0.2 + 1.8 * left) / 2.0 * (1.0 + 1.0), rtol=1e-5)
+    half_life = 600.0 * (1.0 - left)
+    expected = 0.5 ** (12.0 / half_life) if half_life else 0.0
+    assert float(found.ema_decay(jnp.asarray(step + 1))) == pytest.approx(expected, abs=1e-6)
+
+    # Adam whose two moments know the last gradient and one before it, of 0: the step is
+    # rate g / (sqrt(g^2 (1 - b2) / (1 - b2^2))).
+    params = {"x": jnp.zeros(1)}
+    state = found.g_opt.init(params)
+    count = jnp.asarray(step, jnp.int32)
+    state = jax.tree.map(lambda x, count=count: count if x.dtype == jnp.int32 else x, state)
+    inner = jax.tree.map(
+      lambda x: jnp.ones_like(x) if x.dtype == jnp.int32 else x, state.inner_state
+    )
+    updates, _ = found.g_opt.update({"x": jnp.ones(1)}, state._replace(inner_state=inner), params)
+    rate, b2 = 5e-5 + 1.5e-4 * left, 0.99 - 0.09 * left
+    assert float(updates["x"][0]) == pytest.approx(-rate * (1.0 + b2) ** 0.5, rel=1e-4)
+  still = parts(r3gan, group_size=4, burn_in=0, ema_half_life=0.0)
+  assert still.ema_decay == still.config.ema_decay
+  game = SimpleNamespace(step=jnp.asarray(0))
+  value = still.penalties[0](critic, {"image": images, "fake": images}, None, game)
+  np.testing.assert_allclose(value, 0.1, rtol=1e-6)
+
+
+def test_r3gan_compares_pictures_of_a_class(parts):
+  found = parts(r3gan, group_size=4, conditional=True)
+  z = found.latents(jax.random.key(3), 2)
+  labels = jnp.array([2, 0])
+  taken = found.match(z, {"label": labels})
+  np.testing.assert_array_equal(taken[:, :64], z[:, :64])
+  np.testing.assert_array_equal(found.conditions.fake(taken), np.eye(3)[[2, 0]])

@@ -195,3 +195,28 @@ def test_a_step_takes_as_many_updates_of_the_discriminator_as_it_has_batches():
 def test_data_without_classes_have_no_conditions():
   with pytest.raises(ValueError, match="classes=0: the pictures have no labels"):
     objectives.class_conditions(Z, 0)
+
+
+def test_fakes_take_over_what_match_says():
+  """Their class is that of the real picture beside them, for G, for D and in D's later look."""
+  seen = {}
+
+  def loss(real_logits, fake_logits):
+    return fake_logits - real_logits
+
+  def match(z, batch):
+    return jnp.concatenate([z[:, :4], CONDITIONS.real(batch)], 1)
+
+  def penalty(critic, batch, key, game):
+    seen["latents"] = batch["latents"]
+    return critic(batch["fake"]) * 0.0
+
+  parts, _, game = gan(AdversarialLoss(loss, loss), match=match, penalties=[penalty])
+  entries, _ = parts.forward(game.generator.params, game, BATCH, KEY)
+  np.testing.assert_array_equal(CONDITIONS.fake(entries["latents"]), np.eye(CLASSES)[LABELS])
+  noise = Z(jax.random.fold_in(KEY, 0), 8)[:, :4]
+  np.testing.assert_array_equal(entries["latents"][:, :4], noise)
+  parts.discriminator(game.discriminator.params, game, BATCH, KEY)
+  np.testing.assert_array_equal(seen["latents"], entries["latents"])
+  with pytest.raises(ValueError, match="g_multiple=2: match has one real picture for each fake"):
+    gan(match=match, g_multiple=2)

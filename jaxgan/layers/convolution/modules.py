@@ -1,6 +1,6 @@
 """Drop-in forms of `flax.linen.Conv` and `ConvTranspose` for images.
 
-Dilated, grouped and masked convolutions and other paddings stay Flax's.
+Dilated and masked convolutions and other paddings stay Flax's.
 """
 
 import dataclasses
@@ -43,10 +43,11 @@ class Conv(nn.Module):
     kernel_size: height and width of the kernel.
     strides: one or two positive integers.
     padding: "SAME", "VALID", an integer, or an integer or `(low, high)` pair an axis.
+    feature_group_count: groups of channels that are convolved apart.
     use_bias: whether to add a bias.
     dtype: of the computation; by default that of inputs and parameters together.
     param_dtype: of the parameters.
-    kernel_init: initializer of the kernel `[kh, kw, in, features]`.
+    kernel_init: initializer of the kernel `[kh, kw, in / groups, features]`.
     bias_init: initializer of the bias `[features]`.
 
   >>> import jax
@@ -62,6 +63,7 @@ class Conv(nn.Module):
   strides: int | Sequence[int] | None = 1
   padding: Padding = "SAME"
   _: dataclasses.KW_ONLY
+  feature_group_count: int = 1
   use_bias: bool = True
   dtype: Any = None
   param_dtype: Any = jnp.float32
@@ -71,13 +73,25 @@ class Conv(nn.Module):
   @nn.compact
   def __call__(self, inputs: Float[Array, "... H W c"]) -> Float[Array, "... h w o"]:
     """Convolves `inputs`."""
-    shape = (*_kernel_size(self.kernel_size), inputs.shape[-1], self.features)
+    channels, groups = inputs.shape[-1], self.feature_group_count
+    if groups < 1 or channels % groups or self.features % groups:
+      raise ValueError(
+        f"feature_group_count={groups} must divide the inputs' {channels} channels and "
+        f"features={self.features}"
+      )
+    shape = (*_kernel_size(self.kernel_size), channels // groups, self.features)
     kernel = self.param("kernel", self.kernel_init, shape, self.param_dtype)
     bias = None
     if self.use_bias:
       bias = self.param("bias", self.bias_init, (self.features,), self.param_dtype)
     x, kernel, bias = promote_dtype(inputs, kernel, bias, dtype=self.dtype)
-    y = trio.conv(_flatten(x), kernel, strides=pair("strides", self.strides), padding=self.padding)
+    y = trio.conv(
+      _flatten(x),
+      kernel,
+      strides=pair("strides", self.strides),
+      padding=self.padding,
+      groups=groups,
+    )
     if bias is not None:
       y = y + bias.reshape(1, 1, 1, -1)
     return y.reshape(*inputs.shape[:-3], *y.shape[1:])

@@ -6,63 +6,62 @@ of each is made of the other two, to any order. Automatic differentiation would 
 convolution with a dilated left side that contracts over the batch, which is 30 to 100 times slower
 than its arithmetic on a CPU and slow on a GPU.
 
-On a CPU each is computed as matrix products (`forms.py`), elsewhere by XLA's convolutions.
+On a CPU each is computed as matrix products (`forms.py`, `grouped.py`), elsewhere by XLA's
+convolutions.
 """
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
 from jaxtyping import Float
 
-from jaxgan.layers.convolution import forms, xla
+from jaxgan.layers.convolution import forms, grouped, xla
 from jaxgan.layers.convolution.geometry import Geometry, Padding, explicit, pair, resolve
 
 __all__ = ["conv", "conv_transpose", "kernel_gradient"]
 
 
-def _member(cpu: Callable[..., Array], other: Callable[..., Array]) -> jax.custom_vjp:
+def _member(name: str) -> jax.custom_vjp:
   """One of the trio, by its forms on a CPU and on other platforms."""
 
-  @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
-  @functools.partial(jax.jit, static_argnums=0)  # one compilation where it is called eagerly
-  @functools.wraps(cpu)
-  def member(geometry: Geometry, a: Array, b: Array) -> Array:
-    return lax.platform_dependent(
-      a,
-      b,
-      cpu=functools.partial(cpu, geometry),
-      default=functools.partial(other, geometry),
-    )
+  @functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
+  @functools.partial(jax.jit, static_argnums=(0, 1))  # one compilation where it is called eagerly
+  def member(geometry: Geometry, groups: int, a: Array, b: Array) -> Array:
+    cpu = functools.partial(getattr(forms, name), geometry)
+    if groups > 1:
+      cpu = functools.partial(getattr(grouped, name), geometry, groups)
+    default = functools.partial(getattr(xla, name), geometry, groups=groups)
+    return lax.platform_dependent(a, b, cpu=cpu, default=default)
 
   return member
 
 
-_conv = _member(forms.conv, xla.conv)
-_conv_transpose = _member(forms.conv_transpose, xla.conv_transpose)
-_kernel_gradient = _member(forms.kernel_gradient, xla.kernel_gradient)
+_conv = _member("conv")
+_conv_transpose = _member("conv_transpose")
+_kernel_gradient = _member("kernel_gradient")
 
 _conv.defvjp(
-  lambda geometry, x, w: (_conv(geometry, x, w), (x, w)),
-  lambda geometry, saved, g: (
-    _conv_transpose(geometry, g, saved[1]),
-    _kernel_gradient(geometry, saved[0], g),
+  lambda geometry, groups, x, w: (_conv(geometry, groups, x, w), (x, w)),
+  lambda geometry, groups, saved, g: (
+    _conv_transpose(geometry, groups, g, saved[1]),
+    _kernel_gradient(geometry, groups, saved[0], g),
   ),
 )
 _conv_transpose.defvjp(
-  lambda geometry, y, w: (_conv_transpose(geometry, y, w), (y, w)),
-  lambda geometry, saved, g: (
-    _conv(geometry, g, saved[1]),
-    _kernel_gradient(geometry, g, saved[0]),
+  lambda geometry, groups, y, w: (_conv_transpose(geometry, groups, y, w), (y, w)),
+  lambda geometry, groups, saved, g: (
+    _conv(geometry, groups, g, saved[1]),
+    _kernel_gradient(geometry, groups, g, saved[0]),
   ),
 )
 _kernel_gradient.defvjp(
-  lambda geometry, x, y: (_kernel_gradient(geometry, x, y), (x, y)),
-  lambda geometry, saved, g: (
-    _conv_transpose(geometry, saved[1], g),
-    _conv(geometry, saved[0], g),
+  lambda geometry, groups, x, y: (_kernel_gradient(geometry, groups, x, y), (x, y)),
+  lambda geometry, groups, saved, g: (
+    _conv_transpose(geometry, groups, saved[1], g),
+    _conv(geometry, groups, saved[0], g),
   ),
 )
 
@@ -96,10 +95,11 @@ def _check(**arrays: Array) -> None:
 
 def conv(
   x: Float[Array, "n H W c"],
-  w: Float[Array, "kh kw c o"],
+  w: Float[Array, "kh kw c/groups o"],
   *,
   strides: int | Sequence[int] = 1,
   padding: Padding = "SAME",
+  groups: int = 1,
 ) -> Float[Array, "n h w o"]:
   """Convolution of images by a kernel (a correlation, as everywhere in deep learning).
 
@@ -108,9 +108,12 @@ def conv(
     w: kernel.
     strides: one or two positive integers.
     padding: "SAME", "VALID", an integer, or an integer or `(low, high)` pair an axis.
+    groups: equal parts of the channels; each part of the result is a convolution of its own part of
+      the images alone (lax's `feature_group_count`).
 
   Returns:
-    `sum_{i,j,c} x[n, s h + i - low, s w + j - low, c] w[i, j, c, o]`, of the dtype of `x`.
+    `sum_{i,j,c} x[n, s h + i - low, s w + j - low, c] w[i, j, c, o]` for one group, of the dtype of
+    `x`.
 
   Raises:
     ValueError: if shapes or dtypes do not fit.
@@ -122,10 +125,13 @@ def conv(
   """
   x, w = jnp.asarray(x), jnp.asarray(w)
   _check(x=x, w=w)
-  if x.shape[3] != w.shape[2]:
-    raise ValueError(f"x of shape {x.shape} and w of shape {w.shape} differ in channels.")
+  if groups < 1 or x.shape[3] != groups * w.shape[2] or w.shape[3] % groups:
+    raise ValueError(
+      f"x of shape {x.shape} and w of shape {w.shape} differ in channels with groups={groups}: "
+      "[n, h, w, c] and [kh, kw, c / groups, o] are needed, o a multiple of groups."
+    )
   geometry = resolve(x.shape[1:3], w.shape[:2], pair("strides", strides), padding)
-  return _conv(geometry, *_aligned(x, w))
+  return _conv(geometry, groups, *_aligned(x, w))
 
 
 def conv_transpose(
@@ -173,7 +179,7 @@ def conv_transpose(
   geometry = resolve(size, kernel, strides, padding)
   if geometry.output != y.shape[1:3]:
     raise ValueError(f"size={size}: conv would give {geometry.output}, but y has shape {y.shape}.")
-  return _conv_transpose(geometry, *_aligned(y, w))
+  return _conv_transpose(geometry, 1, *_aligned(y, w))
 
 
 def kernel_gradient(
@@ -213,10 +219,10 @@ def kernel_gradient(
     raise ValueError(
       f"x of shape {x.shape} gives {(x.shape[0], *geometry.output)}, but y has shape {y.shape}."
     )
-  return _kernel_gradient(geometry, *_aligned(x, y))
+  return _kernel_gradient(geometry, 1, *_aligned(x, y))
 
 
 # The module reaches the trio by geometry: Flax's paddings of a transposed convolution may crop.
 def conv_transpose_by_geometry(geometry: Geometry, y: Array, w: Array) -> Array:
   """`conv_transpose` of a known geometry."""
-  return _conv_transpose(geometry, *_aligned(y, w))
+  return _conv_transpose(geometry, 1, *_aligned(y, w))

@@ -13,19 +13,27 @@ from jaxgan.layers.convolution.geometry import Geometry
 __all__ = ["conv", "conv_transpose", "kernel_gradient"]
 
 
-def conv(geometry: Geometry, x: Array, w: Array) -> Array:
-  """`[n, *size, c] x [*kernel, c, o] -> [n, *output, o]`."""
+def conv(geometry: Geometry, x: Array, w: Array, *, groups: int = 1) -> Array:
+  """`[n, *size, c] x [*kernel, c / groups, o] -> [n, *output, o]`."""
   return lax.conv_general_dilated(
-    x, w, geometry.strides, geometry.padding, dimension_numbers=("NHWC", "HWIO", "NHWC")
+    x,
+    w,
+    geometry.strides,
+    geometry.padding,
+    dimension_numbers=("NHWC", "HWIO", "NHWC"),
+    feature_group_count=groups,
   )
 
 
-def conv_transpose(geometry: Geometry, y: Array, w: Array) -> Array:
-  """`[n, *output, o] x [*kernel, c, o] -> [n, *size, c]`."""
+def conv_transpose(geometry: Geometry, y: Array, w: Array, *, groups: int = 1) -> Array:
+  """`[n, *output, o] x [*kernel, c / groups, o] -> [n, *size, c]`."""
   padding = [
     (kernel - 1 - low, size + low - (output - 1) * stride - 1)
     for size, kernel, stride, (low, _), output in zip(*geometry, geometry.output, strict=True)
   ]
+  if groups > 1:  # [*kernel, c, o / groups]: here the groups are parts of c
+    w = w.reshape(*w.shape[:3], groups, -1)
+    w = w.transpose(0, 1, 3, 2, 4).reshape(*w.shape[:2], -1, w.shape[4])
   return lax.conv_general_dilated(
     y,
     jnp.flip(w, (0, 1)),
@@ -33,11 +41,12 @@ def conv_transpose(geometry: Geometry, y: Array, w: Array) -> Array:
     padding,
     lhs_dilation=geometry.strides,
     dimension_numbers=("NHWC", "HWOI", "NHWC"),
+    feature_group_count=groups,
   )
 
 
-def kernel_gradient(geometry: Geometry, x: Array, y: Array) -> Array:
-  """`[n, *size, c] x [n, *output, o] -> [*kernel, c, o]`."""
+def kernel_gradient(geometry: Geometry, x: Array, y: Array, *, groups: int = 1) -> Array:
+  """`[n, *size, c] x [n, *output, o] -> [*kernel, c / groups, o]`."""
   padding = [
     (low, kernel + (output - 1) * stride - size - low)
     for size, kernel, stride, (low, _), output in zip(*geometry, geometry.output, strict=True)
@@ -49,4 +58,5 @@ def kernel_gradient(geometry: Geometry, x: Array, y: Array) -> Array:
     padding,
     rhs_dilation=geometry.strides,
     dimension_numbers=("CHWN", "IHWO", "HWNC"),
+    batch_group_count=groups,
   )

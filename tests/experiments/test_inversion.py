@@ -1,0 +1,84 @@
+"""Inversion by its command, of a generator that has not learnt anything."""
+
+import json
+
+import jax
+import numpy as np
+import pytest
+
+from experiments import inversion, stylegan2
+from jaxgan import run
+from jaxgan.run.config import Record
+from jaxgan.run.state import Restored
+from jaxgan.types import ImageSpec
+
+
+@pytest.fixture(scope="module")
+def restored():
+  config = stylegan2.Config(
+    workdir="x", resolution=8, width=4, max_width=4, latent_dim=6, style_dim=6, depth=1, limit=20
+  )
+  spec = ImageSpec((8, 8, 1))
+  system = stylegan2.build(config, spec)
+  game = jax.jit(system.init)(jax.random.key(0))
+  return Restored(Record("experiments.stylegan2", {}, spec, 20), config, system, game)
+
+
+@pytest.fixture
+def options(tmp_path, restored, monkeypatch):
+  monkeypatch.setattr(run, "restore", lambda workdir, checkpoint: restored)
+  pictures = np.random.default_rng(0).integers(0, 256, (3, 8, 8, 1)).astype(np.uint8)
+  np.savez(tmp_path / "held_out.npz", pictures)
+  flags = dict(steps=30, encoder_steps=4, encoder_batch=4, encoder_width=2, encoder_max_width=4)
+  more = dict(directions=2, edited=2, columns=3, unlock_from=0.25, noise=True, noise_weight=0.0)
+
+  def make(**changed):
+    named = dict(workdir=str(tmp_path / "out"), generator="run")
+    images = str(tmp_path / "held_out.npz")
+    return inversion.Options(**{**named, "images": images, **flags, **more, **changed})
+
+  return make
+
+
+def test_it_scores_draws_and_keeps_its_encoder(options, tmp_path, capsys, monkeypatch):
+  content = inversion.main(options())
+  out = tmp_path / "out"
+  assert [row["method"] for row in content["rows"]] == ["w", "w_plus", "encoder"]
+  errors = {row["method"]: row["mse"] for row in content["rows"]}
+  assert errors["w_plus"] <= errors["w"] * 1.01
+  assert json.loads((out / "inversion.json").read_text())["rows"] == content["rows"]
+  with np.load(out / "styles.npz") as styles:
+    assert {name: styles[name].shape for name in styles} == {
+      name: (3, 4, 6) for name in ("w", "w_plus", "encoder")
+    }
+    first = styles["encoder"]
+  from PIL import Image
+
+  with Image.open(out / "reconstructions.png") as grid:
+    assert grid.width // 3 == grid.height // 4  # three pictures, then three ways
+  for name in ("w", "w_plus", "encoder"):
+    with Image.open(out / f"edits_{name}.png") as grid:
+      assert grid.width // 3 == grid.height // 4  # two pictures, two directions
+  assert "| w_plus |" in capsys.readouterr().out
+
+  monkeypatch.setattr(inversion, "train_encoder", None)  # it is not trained again
+  again = inversion.main(options(methods="encoder", directions=0))
+  assert again["rows"] == content["rows"][2:]
+  with np.load(out / "styles.npz") as styles:
+    np.testing.assert_array_equal(styles["encoder"], first)
+
+
+@pytest.mark.parametrize(
+  ("changed", "said"),
+  [
+    (dict(methods="w,x"), "--methods=w,x must be a list of w, w_plus, encoder"),
+    (dict(steps=0), "--steps=0 must be positive"),
+    (dict(columns=1), "--columns=1"),
+    (dict(unlock_from=0.9), "--unlock-from=0.9"),
+    (dict(features="vgg"), "--features=vgg"),
+    (dict(images="digits"), "--images=digits --split=train is what the run learnt from"),
+  ],
+)
+def test_what_cannot_be_is_refused(options, changed, said):
+  with pytest.raises(run.RunError, match=said):
+    inversion.main(options(**changed))
