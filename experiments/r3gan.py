@@ -12,14 +12,14 @@ sets: give `--dataset` a folder or a file).
 """
 
 import dataclasses
-import math
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import jax.numpy as jnp
 import optax
 
 from experiments import choices
 from jaxgan import augment, latents, losses, models, penalties, run, training
+from jaxgan.run.flags import Range
 from jaxgan.training import Game, objectives
 from jaxgan.types import Array, Batch, Critic, ImageSpec, Key
 
@@ -34,6 +34,8 @@ Preset = Literal[
   "stacked_mnist",
 ]
 
+_SOME = Range("be from 0 to 10^12", lambda x: 0 <= x <= 1e12)  # pictures
+
 
 @dataclasses.dataclass(frozen=True)
 class Config(run.Config):
@@ -42,55 +44,46 @@ class Config(run.Config):
   preset: Preset = "quick"  # type: ignore[assignment]
   """Base that the other flags override: quick, measured, paper (CIFAR-10), or another run of the
   paper."""
-  burn_in: int = 32_000
+  burn_in: Annotated[int, _SOME] = 32_000
   """Pictures over which what follows changes; 0 for its last values from the start."""
-  learning_rate: float = 2e-4
+  learning_rate: run.Rate = 2e-4
   """Of both players' Adam at the start, whose decay of the first moment is 0."""
-  last_learning_rate: float = 5e-5
+  last_learning_rate: run.Rate = 5e-5
   """At the end of the burn-in."""
-  adam_b2: float = 0.9
+  adam_b2: run.Decay = 0.9
   """Decay of Adam's second moment at the start."""
-  last_adam_b2: float = 0.99
+  last_adam_b2: run.Decay = 0.99
   """At the end of the burn-in."""
-  gamma: float = 1.0
+  gamma: run.Weight = 1.0
   """Of (gamma / 2)(R1 + R2) at the start."""
-  last_gamma: float = 0.1
+  last_gamma: run.Weight = 0.1
   """At the end of the burn-in."""
-  ema_half_life: float = 10_000.0
+  ema_half_life: Annotated[float, _SOME] = 10_000.0
   """Pictures in which the moving average forgets half, at the end of the burn-in; it starts at 0.
   With 0 here, `--ema-decay` counts instead."""
-  augment_p: float = 0.0
+  augment_p: run.Share = 0.0
   """Probability of ADA's transforms before the discriminator at the end of the burn-in; 0 at the
   start."""
   conditional: bool = False
   """Tell both players the class of each picture; a fake has that of the real one beside it."""
-  latent_dim: int = 64
+  latent_dim: run.Width = 64
   """Dimensions of the normal latent."""
   widths: str = ""
   """Features at 4, 8, 16 ... pixels, as `768,768,384`; by default `--width` at each."""
-  group_size: int = 16
+  group_size: run.Width = 16
   """Features of a group of the 3x3 convolutions; it divides twice the widths."""
-  accumulate: int = 1
+  accumulate: run.Updates = 1
   """Pieces in which a batch is taken; the batch of a device divides by it."""
 
   def __post_init__(self) -> None:
     """Refuses values that no run can have."""
     super().__post_init__()
-    for name in ("last_learning_rate", "group_size", "accumulate", "latent_dim"):
-      if not getattr(self, name) > 0:
-        raise run.RunError(f"{_flag(name)}={getattr(self, name)} must be positive")
-    for name in ("burn_in", "gamma", "last_gamma", "ema_half_life"):
-      if not 0 <= getattr(self, name) < math.inf:
-        raise run.RunError(f"{_flag(name)}={getattr(self, name)} must be 0 or more")
-    for name in ("adam_b2", "last_adam_b2"):
-      if not 0.0 <= getattr(self, name) < 1.0:
-        raise run.RunError(f"{_flag(name)}={getattr(self, name)} must be in [0, 1)")
-    if not 0.0 <= self.augment_p <= 1.0:
-      raise run.RunError(f"--augment-p={self.augment_p} must be in [0, 1]")
+    given = f"--widths={self.widths}" if self.widths else f"--width={self.width}"
     for width in self.stage_widths or (self.width,):
       if 2 * width % self.group_size:
         raise run.RunError(
-          f"--group-size={self.group_size} must divide {2 * width}, twice the width of a stage"
+          f"--group-size={self.group_size} must divide {2 * width}, twice the width of a stage, "
+          f"with {given}"
         )
 
   @property
@@ -103,10 +96,6 @@ class Config(run.Config):
     if widths and min(widths) < 1:
       raise run.RunError(f"--widths={self.widths} must be positive whole numbers, as 768,768,384")
     return widths
-
-
-def _flag(name: str) -> str:
-  return "--" + name.replace("_", "-")
 
 
 def _published(burn_in: int, batch_size: int, **options: Any) -> dict[str, Any]:

@@ -1,7 +1,10 @@
 """One set-up for all tests: eight CPU devices, no accidental broadcasting, real data if named."""
 
+import atexit
 import os
 import pathlib
+import shutil
+import tempfile
 import tempfile
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -16,6 +19,14 @@ os.environ["XLA_FLAGS"] = " ".join(
 ).strip()
 
 import hypothesis
+# Starts and resumes of a run compile the same programs. One folder for all processes of the tests,
+# which inherit its name.
+if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+  _compiled = tempfile.mkdtemp(prefix="jaxgan-tests-")
+  os.environ["JAX_COMPILATION_CACHE_DIR"] = _compiled
+  os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.3"
+  atexit.register(shutil.rmtree, _compiled, ignore_errors=True)
+
 import jax
 import pytest
 

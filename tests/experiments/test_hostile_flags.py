@@ -30,9 +30,13 @@ from experiments import (
   lsgan,
   mixtures,
   pacgan,
+  progan,
+  r3gan,
   sagan,
   sngan,
   sngan_projection,
+  stylegan,
+  stylegan2,
   wgan,
   wgan_gp,
 )
@@ -42,16 +46,23 @@ from jaxgan.run.flags import flag
 
 MODULES = (
   acgan, began, biggan, cgan, dcgan, dragan, ebgan, fgan, gan, improved_gan, infogan, lsgan, pacgan,
-  sagan, sngan, sngan_projection, wgan, wgan_gp,
+  progan, r3gan, sagan, sngan, sngan_projection, stylegan, stylegan2, wgan, wgan_gp,
 )  # fmt: skip
 NAMES = [module.__name__.rpartition(".")[2] for module in MODULES]
 EVERY = pytest.mark.parametrize("module", MODULES, ids=NAMES)
 SMALL = dict(resolution=16, width=4, batch_size=8, steps=20)
-OWN = {sagan: dict(attention=8)}  # whose default asks for larger pictures
+_STYLE = dict(max_width=8, latent_dim=8, style_dim=8, depth=1)
+OWN = {
+  sagan: dict(attention=8),  # whose default asks for larger pictures
+  progan: dict(max_width=8, latent_dim=8),
+  r3gan: dict(group_size=4, latent_dim=8),
+  stylegan: _STYLE,
+  stylegan2: _STYLE,
+}
 # Where the pictures lie and what measures them is read before a step, but not by the networks.
 ELSEWHERE = {
   "workdir", "preset", "dataset", "split", "data_dir", "cache_dir", "coordinator", "num_processes",
-  "process_id", "eval_every", "eval_features", "eval_held_out", "population", "vary",
+  "process_id", "model_parallel", "eval_every", "eval_features", "eval_held_out", "population", "vary",
 }  # fmt: skip
 # Values by type: those that suit many flags, and those that suit few or none.
 SOUND = {
@@ -77,6 +88,8 @@ def values(hint, choices):
     return values(args[0], choices)
   if origin is Literal:
     return args if choices is SOUND else ("wrong", 2)
+  if origin is tuple:
+    return ((),) if choices is SOUND else ("wrong", 1)
   if origin in (Union, types.UnionType):
     return tuple(value for each in args for value in values(each, choices))
   return choices[hint]
@@ -118,7 +131,7 @@ def system_of(module, chosen):
     patch.setattr(loop, "Checkpoints", lambda workdir: contextlib.nullcontext())
     patch.setattr(run, "load_data", pictures)
     one = training.data_mesh(jax.devices()[:1])
-    patch.setattr(training, "data_mesh", lambda devices=None: one)
+    patch.setattr(training, "data_mesh", lambda devices=None, *, model=1: one)
     try:
       config = module.Config(workdir=workdir, **given)
       loop.train(module.build, config)
