@@ -1,27 +1,58 @@
 """Inversion by its command, of a generator that has not learnt anything."""
 
 import json
+from types import SimpleNamespace
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from experiments import inversion, stylegan2
-from jaxgan import run
+from jaxgan import latents, run, training
 from jaxgan.run.config import Record
 from jaxgan.run.state import Restored
 from jaxgan.types import ImageSpec
 
+SPEC = ImageSpec((8, 8, 1))
 
-@pytest.fixture(scope="module")
-def restored():
-  config = stylegan2.Config(
-    workdir="x", resolution=8, width=4, max_width=4, latent_dim=6, style_dim=6, depth=1, limit=20
-  )
-  spec = ImageSpec((8, 8, 1))
-  system = stylegan2.build(config, spec)
+
+def trained():
+  """A StyleGAN2 before its first step."""
+  flags = dict(resolution=8, width=4, max_width=4, latent_dim=6, style_dim=6, depth=1, limit=20)
+  config = stylegan2.Config(workdir="x", **flags)
+  system = stylegan2.build(config, SPEC)
   game = jax.jit(system.init)(jax.random.key(0))
-  return Restored(Record("experiments.stylegan2", {}, spec, 20), config, system, game)
+  return Restored(Record("experiments.stylegan2", {}, SPEC, 20), config, system, game)
+
+
+def linear():
+  """A generator of the same form that compiles in no time."""
+  rng = np.random.default_rng(0)
+  params = {"w": jnp.asarray(rng.normal(size=(4, 6, 64)), jnp.float32) / 10.0}
+
+  def synthesis(variables, styles):
+    (noise,) = jax.tree.leaves(variables["noise"])
+    picture = jnp.einsum("nld,ldp->np", styles, variables["params"]["w"]).reshape(-1, 8, 8)
+    return (picture + 0.1 * noise.reshape(-1, 8, 8))[..., None]
+
+  style = training.Style(
+    mapping=lambda variables, z: 2.0 * z,
+    synthesis=synthesis,
+    mean=lambda variables: jnp.zeros(6),
+    layers=4,
+  )
+  system = training.System(None, None, latents.normal(6), None, 1, style=style)
+  variables = {"params": params, "noise": {"fixed": jnp.ones([8, 8])}}
+  player = SimpleNamespace(evaluated=lambda average: variables)
+  config = run.Config(workdir="x", resolution=8, limit=20)
+  game = SimpleNamespace(step=0, generator=player)
+  return Restored(Record("experiments.stylegan2", {}, SPEC, 20), config, system, game)
+
+
+@pytest.fixture(params=[linear, pytest.param(trained, marks=pytest.mark.slow)])
+def restored(request):
+  return request.param()
 
 
 @pytest.fixture

@@ -221,12 +221,12 @@ def test_the_discriminators_loss_agrees_with_torch():
 def test_what_the_networks_start_as():
   """Variances by hand; blocks that do nothing; features of unit variance throughout."""
   z = jax.random.normal(jax.random.key(1), [64, 64])
-  network = r3gan.Generator(width=64, resolution=8)
+  network = r3gan.Generator(width=64, resolution=8, blocks=1)
   x, variables = jax.jit(functools.partial(network.init_with_output, train=False))(
     jax.random.key(0), z
   )
   params = variables["params"]
-  depth = 4
+  depth = 2
   for name, fan_in in (("Conv_0", 64), ("Conv_1", 9 * 16)):
     kernel = params["ResidualBlock_0"][name]["kernel"]
     deviation = np.sqrt(2.0 / 1.04 / fan_in) * depth**-0.25
@@ -244,7 +244,7 @@ def test_what_the_networks_start_as():
   expected = layers.blur_upsample(maps) @ params["output"]["kernel"][0, 0]
   np.testing.assert_allclose(x, expected, atol=1e-4)
 
-  d = r3gan.Discriminator(3, width=64, resolution=8)
+  d = r3gan.Discriminator(3, width=64, resolution=8, blocks=1)
   y, variables = jax.jit(functools.partial(d.init_with_output, train=False))(
     jax.random.key(0), x, jax.nn.one_hot(jnp.arange(64) % 3, 3)
   )
