@@ -60,14 +60,21 @@ def command_line() -> Iterator[None]:
   """What a program that people start wraps around its work.
 
   A `RunError` or `DataError` ends it with the message and no trace, and libraries keep their hints
-  to themselves.
+  to themselves, and their logs of errors that they raise as well.
   """
-  absl.logging.set_verbosity(absl.logging.ERROR)
+  absl.logging.set_verbosity(absl.logging.FATAL)
+  sys.unraisablehook = _unraisable
   try:
     yield
   except (RunError, data.DataError) as error:
     print(f"error: {error}", file=sys.stderr)
     sys.exit(2)
+
+
+def _unraisable(hint: Any) -> None:
+  # tensorstore leaves one for each write under way when another one has failed, and been raised.
+  if str(hint.exc_value) != "Event loop is closed":
+    sys.__unraisablehook__(hint)
 
 
 def train(build: Build, config: Config) -> int:

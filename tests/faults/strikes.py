@@ -172,18 +172,24 @@ def _files(checkpoint: pathlib.Path) -> list[pathlib.Path]:
   return sorted(path for path in checkpoint.rglob("*") if path.is_file() and path.stat().st_size)
 
 
+def _one(checkpoint: pathlib.Path, chance: random.Random) -> pathlib.Path:
+  """The largest file, which holds arrays, as often as any of all."""
+  files = _files(checkpoint)
+  return chance.choice([max(files, key=lambda path: path.stat().st_size), chance.choice(files)])
+
+
 def _truncate(checkpoint: pathlib.Path, chance: random.Random) -> str:
-  path = chance.choice(_files(checkpoint))
+  path = _one(checkpoint, chance)
   os.truncate(path, chance.randrange(path.stat().st_size))
-  return path.name[:16]
+  return "arrays" if len(path.name) == 32 else path.name
 
 
 def _flip(checkpoint: pathlib.Path, chance: random.Random) -> str:
-  path = chance.choice(_files(checkpoint))
+  path = _one(checkpoint, chance)
   content = bytearray(path.read_bytes())
   content[chance.randrange(len(content))] ^= 1 << chance.randrange(8)
   path.write_bytes(content)
-  return path.name[:16]
+  return "arrays" if len(path.name) == 32 else path.name
 
 
 def _halve(checkpoint: pathlib.Path, chance: random.Random) -> str:

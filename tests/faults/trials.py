@@ -4,6 +4,7 @@ import contextlib
 import pathlib
 import random
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
@@ -65,6 +66,7 @@ def struck(
   with small_disk(folder / f"disk_{index}") as disk:
     run = Run((disk or folder) / f"struck_{index}", folder)
     for name in names:
+      began = time.monotonic()
       try:
         note = STRIKES[name][1](run, chance, disk)
         compare(run, reference, ended=False)
@@ -73,6 +75,7 @@ def struck(
         results.append(Result(name, str(missed), counts=False))
       except AssertionError as error:
         results.append(Result(name, "", failure=str(error)))
+      print(f"{time.monotonic() - began:.0f} s: {results[-1]}", file=sys.stderr, flush=True)
     try:
       run.finish()
       compare(run, reference, ended=True)
