@@ -26,6 +26,7 @@ LEVELS = {
   "losses": 6,
   "latents": 7,
   "_arrays": 8,
+  "_archives": 8,
   "_files": 8,
   "types": 9,
 }
