@@ -5,7 +5,6 @@ import os
 import pathlib
 import shutil
 import tempfile
-import tempfile
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("MPLBACKEND", "agg")
@@ -18,7 +17,6 @@ os.environ["XLA_FLAGS"] = " ".join(
   ]
 ).strip()
 
-import hypothesis
 # Starts and resumes of a run compile the same programs. One folder for all processes of the tests,
 # which inherit its name.
 if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
@@ -27,6 +25,7 @@ if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
   os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.3"
   atexit.register(shutil.rmtree, _compiled, ignore_errors=True)
 
+import hypothesis
 import jax
 import pytest
 
