@@ -27,7 +27,6 @@ LEVELS = {
   "latents": 7,
   "_archives": 8,
   "_arrays": 8,
-  "_archives": 8,
   "_files": 8,
   "types": 9,
 }

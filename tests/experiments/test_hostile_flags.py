@@ -62,7 +62,8 @@ OWN = {
 # Where the pictures lie and what measures them is read before a step, but not by the networks.
 ELSEWHERE = {
   "workdir", "preset", "dataset", "split", "data_dir", "cache_dir", "coordinator", "num_processes",
-  "process_id", "model_parallel", "eval_every", "eval_features", "eval_held_out", "population", "vary",
+  "process_id", "model_parallel", "eval_every", "eval_features", "eval_held_out", "population",
+  "vary",
 }  # fmt: skip
 # Values by type: those that suit many flags, and those that suit few or none.
 SOUND = {
