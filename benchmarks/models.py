@@ -132,7 +132,7 @@ MODELS: dict[str, Model] = {
   "sngan32": Model(
     "sngan", Size(32, 3, 64), flops.sngan_step, ("jaxgan", "torch", "torch-compile")
   ),
-  # A twelfth of the paper's features for CIFAR-10: its own take 17 TFLOP a step.
+  # A twelfth of the paper's features for CIFAR-10: its own take 16 TFLOP a step.
   "r3gan32": Model(
     "r3gan", Size(32, 3, 64), flops.r3gan_step, ("jaxgan", "torch", "torch-compile")
   ),
