@@ -3,6 +3,8 @@
 Reductions and FLOP are read off the traced step at the papers' widths, with all that nothing reads
 left out; the times are arithmetic on the assumptions that the flags name, and not measured. Nothing
 is compiled.
+
+Past 300 lines because what is counted, what is assumed and the tables made of it are one argument.
 """
 
 import dataclasses

@@ -9,6 +9,8 @@ the generator makes of the styles is from the pictures, and then the styles are 
 principal directions of W (Härkönen et al. 2020, arXiv 2004.02546). The workdir gets the figures
 (`inversion.json`), `reconstructions.png` (the pictures, then a row a way), `edits_*.png` (a row for
 each direction and picture), `styles.npz` and the encoder, which later starts take up.
+
+Past 300 lines because of its flags and pictures; the encoder is a module of its own.
 """
 
 import dataclasses

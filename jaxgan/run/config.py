@@ -1,4 +1,7 @@
-"""What a run is told, how it is kept in the workdir, and what may change between two starts."""
+"""What a run is told, how it is kept in the workdir, and what may change between two starts.
+
+Past 300 lines because every flag that all experiments share is documented here.
+"""
 
 import argparse
 import dataclasses

@@ -1,4 +1,7 @@
-"""Weights from PyTorch files, read without PyTorch and without running what a pickle says."""
+"""Weights from PyTorch files, read without PyTorch and without running what a pickle says.
+
+Past 300 lines because each bound on what a stranger's file may ask for stands where it is read.
+"""
 
 import io
 import math
