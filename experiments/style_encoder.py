@@ -132,7 +132,7 @@ def objectives_of(
       lambda a, b: jnp.square(a - b).mean(), frozen.features(made), frozen.features(images)
     )
     features = jax.tree.reduce(jnp.add, apart)
-    deltas = jnp.square(w[:, 1:] - w[:, :1]).sum((1, 2)).mean()
+    deltas = safe_sqrt(jnp.square(w[:, 1:] - w[:, :1]).sum(2)).sum(1).mean()
     loss = settings.pixel_weight * pixels + settings.feature_weight * features
     loss = loss + settings.delta_weight * deltas
     if settings.style_weight:

@@ -52,7 +52,7 @@ PRESETS: run.Presets = {
     dataset="emoji64/train", flip=True, width=16, max_width=64, steps=1500, **_SMALL
   ),
   # The paper's faces (FFHQ, 1024 pixels) are no TFDS set; CelebA stands in. 25 million pictures.
-  "paper": dict(dataset="celeb_a", resolution=128, width=128, steps=781_250),
+  "paper": dict(dataset="celeb_a", resolution=128, width=128, learning_rate=1.5e-3, steps=781_250),
 }
 
 

@@ -83,8 +83,10 @@ def lazy_adam(
   """Adam, corrected for a penalty that is folded into its loss at every k-th step.
 
   StyleGAN2, Karras et al. 2019 (arXiv 1912.04958), appendix B: with `c = k / (k + 1)` the
-  learning rate becomes `c` times itself and the decays `b1^c` and `b2^c`, as if the main loss and
-  the penalty took `k + 1` separate steps where they now share `k`.
+  learning rate becomes `c` times itself and the decays `b1^c` and `b2^c`, for a penalty
+  that takes an update of its own every `k` steps, so that `k + 1` updates do the work of `k`. Where
+  `lazily` adds the penalty to the loss of a step that is taken anyway, the same values make training
+  slower by `c`.
 
   Args:
     learning_rate: of the uncorrected optimiser; a number or a schedule.
