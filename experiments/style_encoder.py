@@ -15,6 +15,7 @@ import numpy as np
 import optax
 
 from jaxgan import losses, models, penalties, training
+from jaxgan._arrays import safe_sqrt
 from jaxgan.training import Aux, Game
 from jaxgan.types import Array, Batch, Key, PyTree
 
@@ -23,7 +24,7 @@ _ENCODER, _JUDGE, _R1_EVERY = 0, 1, 16
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-  """Flags of the encoder's training; weights are the paper's."""
+  """Flags of the encoder's training; weights are the paper's. It keeps no pool of earlier styles."""
 
   encoder_steps: int = 2000
   """Steps of the encoder's training; the paper's are 200,000."""

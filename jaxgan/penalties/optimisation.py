@@ -83,10 +83,9 @@ def lazy_adam(
   """Adam, corrected for a penalty that is folded into its loss at every k-th step.
 
   StyleGAN2, Karras et al. 2019 (arXiv 1912.04958), appendix B: with `c = k / (k + 1)` the
-  learning rate becomes `c` times itself and the decays `b1^c` and `b2^c`, for a penalty
-  that takes an update of its own every `k` steps, so that `k + 1` updates do the work of `k`. Where
-  `lazily` adds the penalty to the loss of a step that is taken anyway, the same values make training
-  slower by `c`.
+  learning rate becomes `c` times itself and the decays `b1^c` and `b2^c`, for a penalty that takes
+  an update of its own every `k` steps, so that `k + 1` updates do the work of `k`. Where `lazily`
+  adds it to the loss of a step that is taken anyway, these values make training slower by `c`.
 
   Args:
     learning_rate: of the uncorrected optimiser; a number or a schedule.
