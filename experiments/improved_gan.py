@@ -173,6 +173,11 @@ def semi_supervised(config: Config, spec: ImageSpec) -> training.System:
   """The classifier of K classes and its generator, on perceptrons."""
   resolution, _, channels = spec.shape
   options = dict(dtype=config.jax_dtype, axis_name=training.AXIS)
+  if config.population:
+    raise run.RunError(
+      f"--labels={config.labels}: each seed has labelled pictures of its own, which --population "
+      "cannot give its members: start the runs one by one"
+    )
   if config.labels < len(spec.classes):
     raise run.RunError(
       f"--labels={config.labels} must be at least {len(spec.classes)}, one of each class"
@@ -180,7 +185,6 @@ def semi_supervised(config: Config, spec: ImageSpec) -> training.System:
   # Read where they are wanted: a run is sampled without its data.
   few = functools.cache(lambda: labelled_pictures.choose(config, config.labels))
   test = functools.cache(lambda: labelled_pictures.held_out(config))
-  each = -(-config.batch_size // jax.device_count())
   classifier = models.improved.DenseClassifier(len(spec.classes), **options)
 
   def supervised(batch: Batch, game: Game) -> Array:
@@ -188,6 +192,7 @@ def semi_supervised(config: Config, spec: ImageSpec) -> training.System:
     key = jax.random.fold_in(jax.random.fold_in(game.key, game.step), _LABELLED)
     draw, noise = jax.random.split(key)
     few_images, few_labels = jnp.asarray(few().images), jnp.asarray(few().labels)
+    each = len(batch["image"])
     keys = latents.example_keys(draw, each, axis_name=training.AXIS)
     rows = jax.vmap(lambda key: jax.random.randint(key, [], 0, len(few_labels)))(keys)
     images = few_images[rows].astype(jnp.float32) / 127.5 - 1.0

@@ -24,7 +24,7 @@ _ENCODER, _JUDGE, _R1_EVERY = 0, 1, 16
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-  """Flags of the encoder's training; weights are the paper's. It keeps no pool of earlier styles."""
+  """Flags of the encoder's training; weights are the paper's. No pool of styles is kept."""
 
   encoder_steps: int = 2000
   """Steps of the encoder's training; the paper's are 200,000."""

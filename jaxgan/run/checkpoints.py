@@ -23,10 +23,11 @@ from jaxgan.run.stored import DamagedError, Note, check, metadata, note_of, read
 from jaxgan.run.writing import writing
 from jaxgan.training import Game
 
-__all__ = ["Checkpoints", "Note", "Ranked", "Which"]
+__all__ = ["PIXELS", "Checkpoints", "Note", "Ranked", "Which"]
 
 Which = int | Literal["latest", "best"]
 _SCORE, _NAME = "score", "name"
+PIXELS = "sliced_wasserstein"  # what ranks where nothing is evaluated
 
 
 class Ranked(NamedTuple):

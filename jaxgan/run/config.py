@@ -150,6 +150,17 @@ class Config:
           f"{flag(name)}={getattr(self, name)} must be a multiple of "
           f"--steps-per-call={self.steps_per_call}: what is done between calls comes at their ends"
         )
+    if self.population and self.coordinator is not None:
+      raise RunError(f"--population={self.population} takes one process: leave out --coordinator")
+    if self.population and self.model_parallel > 1:
+      raise RunError(
+        f"--population={self.population} spreads members over devices: leave out --model-parallel"
+      )
+    if self.population and self.on_nan == "rollback":
+      raise RunError(
+        f"--population={self.population} goes on without members that diverge: leave out "
+        "--on-nan=rollback"
+      )
     if self.vary and not self.population:
       raise RunError(f"--vary={self.vary[0]} needs --population, the number of runs")
 

@@ -156,6 +156,8 @@ class _Errors:
     self._libc.signal(signal.SIGABRT, None)
     os.dup2(self._own, 2)  # the pipe's last writing end: the pump comes to its end
     self._pump.join(timeout=1.0)
+    for line in self._held:  # it was no loss
+      os.write(self._own, line)
     sys.stderr.flush()
     sys.stderr = self._before
 

@@ -9,6 +9,7 @@ import jax
 
 from jaxgan._files import replacing
 from jaxgan.metrics import Protocol, Score
+from jaxgan.run.checkpoints import Ranked
 from jaxgan.run.config import RunError
 from jaxgan.run.evidence import PICTURES, Evidence, Reference
 from jaxgan.run.measures import MEASURES, Measure, check, measures_named
@@ -93,14 +94,10 @@ class Evaluator:
       for name, value, error in measure.score(evidence)
     ]
 
-  @property
-  def metric(self) -> str:
-    """The measure that ranks, by its name in the flags."""
-    return next(iter(self._measures))
-
-  def rank(self, scores: Sequence[Score]) -> float:
+  def ranked(self, scores: Sequence[Score]) -> Ranked:
     """What the best checkpoint has least of: the first score, turned round if more is better."""
-    return next(iter(self._measures.values())).sign * scores[0].value
+    sign = next(iter(self._measures.values())).sign
+    return Ranked(f"{scores[0].name} by {scores[0].protocol}", sign * scores[0].value)
 
   def _protocol(self, measure: Measure, ema: bool, statistics: str | None) -> Protocol:
     reference = self._reference

@@ -6,14 +6,13 @@ import math
 import pathlib
 import shlex
 import shutil
-from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import jax
 
 from jaxgan import training
 from jaxgan._files import replacing
-from jaxgan.run.checkpoints import Checkpoints, Ranked, Which
+from jaxgan.run.checkpoints import Checkpoints, Note, Ranked, Which
 from jaxgan.run.config import Config, Record, RunError, flag, read_config
 from jaxgan.run.members import config_of
 from jaxgan.run.population import Population
@@ -44,19 +43,22 @@ def export_member(
   record = Record.load(workdir)
   if record is None or not record.config.get("population"):
     raise RunError(f"--workdir={workdir} holds no population; take the folder that one was told")
-  if pathlib.Path(out).exists() and any(pathlib.Path(out).iterdir()):
-    raise RunError(f"--out={out} is not empty: choose another folder")
+  place = pathlib.Path(out)
+  if place.exists() and not (place.is_dir() and not any(place.iterdir())):
+    raise RunError(f"--out={out} is not empty, or no folder: choose another")
   module = module_of(record.experiment, pathlib.Path(workdir).resolve())
   config = read_config(record, module.Config)
   mesh = training.population_mesh(config.population, jax.local_devices()[:1])
   population = Population(module.build, config, record.spec, mesh)
   with Checkpoints(workdir, read_only=True) as checkpoints:
     games = checkpoints.restore(population.abstract, checkpoint)
-  step = int(games.step)
-  metric, ranking = read_ranking(workdir, step)
-  index = min(ranking, key=lambda row: row.score).member if member == "best" else member
-  if not 0 <= index < len(ranking):
-    raise RunError(f"--member={member} must be from 0 to {len(ranking) - 1}, or best")
+    step = int(games.step)
+    note = checkpoints.note(step)
+  ranking = read_ranking(workdir, step) if member == "best" else None
+  index = member if ranking is None else min(ranking.members, key=lambda row: row.score).member
+  if not 0 <= cast(int, index) < len(population.members):
+    raise RunError(f"--member={member} must be from 0 to {len(population.members) - 1}, or best")
+  index = cast(int, index)
   single = dataclasses.replace(config_of(config, population.members[index]), workdir=out)
 
   system = module.build(single, record.spec)
@@ -64,23 +66,36 @@ def export_member(
   leaves = jax.tree.leaves(training.member(games, index).replace(hyperparameters={}))
   game = jax.tree.unflatten(jax.tree.structure(like), leaves)
   _copy_log(folder_of(workdir, index), pathlib.Path(out), step)
-  score = ranking[index].score
+  pending = {name: [row[index] for row in rows] for name, rows in note.pending.items()}
   with Checkpoints(out) as checkpoints:
-    checkpoints.save(game, Ranked(metric, score) if math.isfinite(score) else None)
+    checkpoints.save(game, _score(workdir, step, index), Note(pending, owed=note.owed))
   # Last: a folder without it is no run yet.
   dataclasses.replace(record, config=dataclasses.asdict(single)).save(out)
-  flags = _flags(single, module.Config())
+  base = getattr(module, "PRESETS", {}).get(single.preset, {})
+  flags = _flags(single, module.Config(preset=single.preset, **base), module.Config().preset)
   command = f"python -m {record.experiment} --workdir={shlex.quote(out)} {flags}".rstrip()
   return f"member {index} at step {step} is now the run in {out}; it goes on by: {command}"
 
 
-def _flags(config: Config, default: Config) -> str:
-  """The flags whose values are not those of the experiment without any."""
+def _score(workdir: str, step: int, index: int) -> Ranked | None:
+  """The member's score at a checkpoint, if it has one."""
+  try:
+    ranking = read_ranking(workdir, step)
+  except RunError:
+    return None
+  value = ranking.members[index].score
+  return Ranked(ranking.metric, value) if math.isfinite(value) else None
+
+
+def _flags(config: Config, base: Config, preset: str) -> str:
+  """The preset, if it is not the default, and the flags whose values are not the preset's."""
   given = {
     field.name: getattr(config, field.name)
     for field in dataclasses.fields(config)
-    if getattr(config, field.name) != getattr(default, field.name) and field.name != "workdir"
+    if getattr(config, field.name) != getattr(base, field.name) and field.name != "workdir"
   }
+  if config.preset != preset:
+    given = {"preset": config.preset, **given}
   return " ".join(_flag(name, value) for name, value in given.items())
 
 
@@ -99,10 +114,14 @@ def _copy_log(source: pathlib.Path, out: pathlib.Path, step: int) -> None:
     path = source / name
     if path.exists():
       lines = path.read_text().splitlines(keepends=True)
-      kept = [line for line in lines if _step_of(json.loads(line)) <= step]
+      kept = [line for line in lines if _within(line, step)]
       with replacing(out / name) as temporary:
         temporary.write_text("".join(kept))
 
 
-def _step_of(line: Mapping[str, Any]) -> int:
-  return int(line["step"])
+def _within(line: str, step: int) -> bool:
+  """Whether a line is of the steps so far; one that was cut off is of none."""
+  try:
+    return int(json.loads(line)["step"]) <= step
+  except (ValueError, LookupError, TypeError):
+    return False

@@ -1,7 +1,6 @@
 """One run at a time in a workdir."""
 
 import contextlib
-import itertools
 import os
 import pathlib
 import platform
@@ -53,6 +52,6 @@ def locked(workdir: str | os.PathLike[str]) -> Iterator[None]:
       file.truncate(0)
       file.write(f"process {os.getpid()} on {platform.node()}\n")
       file.flush()
-    for left in itertools.chain(path.parent.glob(".*.tmp"), path.parent.glob("*/.*.tmp")):
+    for left in path.parent.rglob(".*.tmp"):
       left.unlink(missing_ok=True)  # of `replacing`, in a process that died
     yield

@@ -17,7 +17,7 @@ from jaxgan import data, training
 from jaxgan.metrics.health import Monitor
 from jaxgan.run import description, processes
 from jaxgan.run.calls import calls
-from jaxgan.run.checkpoints import Checkpoints, Note, Ranked
+from jaxgan.run.checkpoints import PIXELS, Checkpoints, Note, Ranked
 from jaxgan.run.config import Config, Presets, Record, RunError, parse
 from jaxgan.run.ending import together
 from jaxgan.run.evidence import NotFiniteError
@@ -167,7 +167,7 @@ def _train(build: Build, config: Config, retry: int, interruption: Interruption)
 
     def scored() -> Ranked:
       if evaluate is None:
-        return Ranked("sliced_wasserstein", judge.score(game))
+        return Ranked(PIXELS, judge.score(game))
       try:
         scores = evaluate(game)
       except NotFiniteError as error:
@@ -175,7 +175,7 @@ def _train(build: Build, config: Config, retry: int, interruption: Interruption)
       log.scores(step, scores)
       judge.watch(game, curves(scores))
       progress.say("\n".join(str(each) for each in scores))
-      return Ranked(f"{scores[0].name} by {scores[0].protocol}", evaluate.rank(scores))
+      return evaluate.ranked(scores)
 
     def reported() -> None:
       if system.report is None or (evaluate is None and step < config.steps):

@@ -7,7 +7,6 @@ own log has their mean and spread, and its checkpoints hold all members.
 
 import contextlib
 import dataclasses
-import math
 import shlex
 import signal
 import sys
@@ -26,7 +25,7 @@ from jaxgan.run.checkpoints import Checkpoints, Note, Ranked
 from jaxgan.run.config import Config, Record, RunError
 from jaxgan.run.interruption import Interruption
 from jaxgan.run.lock import locked
-from jaxgan.run.logs import DivergedError, Log, Progress
+from jaxgan.run.logs import Log, Progress
 from jaxgan.run.members import Member, members_of, scalar_build
 from jaxgan.run.preparation import Build, Plan, evaluator, prepare
 from jaxgan.run.ranking import append_ranking, ranking_table
@@ -60,7 +59,7 @@ class Population:
     self.members = members_of(config)
     self.system = training.varied(scalar_build(build, config, spec), self.members[0].values)
     with _numbers_only(config):
-      shapes = jax.eval_shape(lambda: training.stack([self._new(each) for each in self.members]))
+      shapes = jax.eval_shape(lambda: training.stack([self._first()] * len(self.members)))
     self._sharding = training.population_sharding(shapes, mesh)
     self.abstract = jax.tree.map(
       lambda x, where: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=where),
@@ -76,8 +75,8 @@ class Population:
     games = [init(jax.random.key(each.seed), _scalars(each)) for each in self.members]
     return jax.device_put(training.stack(games), self._sharding)
 
-  def _new(self, member: Member) -> Game:
-    return self.system.init(jax.random.key(member.seed), _scalars(member))
+  def _first(self) -> Game:
+    return self.system.init(jax.random.key(self.members[0].seed), _scalars(self.members[0]))
 
 
 def train_population(build: Build, config: Config) -> int:
@@ -96,12 +95,6 @@ def train_population(build: Build, config: Config) -> int:
     DataError: the data set cannot be read.
   """
   members = members_of(config)
-  if config.coordinator is not None:
-    raise RunError(f"--population={config.population} takes one process: leave out --coordinator")
-  if config.model_parallel > 1:
-    raise RunError(
-      f"--population={config.population} spreads members over devices: leave out --model-parallel"
-    )
   mesh = training.population_mesh(len(members))
   plan = prepare(build, config, mesh)
   if plan.system.step_at is not None:
@@ -144,18 +137,31 @@ def train_population(build: Build, config: Config) -> int:
 
     images_per_step = len(members) * config.batch_size * _updates(plan, config.steps - 1)
     progress = stack.enter_context(Progress(step, config.steps, images_per_step))
-    log = stack.enter_context(Log(config.workdir, step, Monitor(checks=())))
+    note = Note() if checkpoints.latest is None else checkpoints.note(step)
+    log = stack.enter_context(Log(config.workdir, step, Monitor(checks=()), lines=note.lines))
+    log.hyperparameters(flags)
     reports = []
     for index, member in enumerate(members):
       report = Report(build, config, plan, member, index, step, progress.say)
+      report.alive = index not in note.lost
       reports.append(stack.enter_context(report))
       if evaluators is not None:
         report.evaluator = evaluators(report.system)
 
     pending: list[Mapping[str, Array]] = []
-    earlier = {} if checkpoints.latest is None else checkpoints.note(step).pending
-    if earlier:  # what the log had not got when the last start was stopped
-      pending.append({name: jnp.asarray(column) for name, column in earlier.items()})
+    if note.pending:  # what the log had not got when the last start was stopped
+      pending.append({name: jnp.asarray(column) for name, column in note.pending.items()})
+
+    def scored() -> Ranked | None:
+      found = [
+        report.score(training.member(game, report.index)) if report.alive else None
+        for report in reports
+      ]
+      append_ranking(config.workdir, step, members, found)
+      return min(filter(None, found), key=lambda each: each.value, default=None)
+
+    if note.owed and (best := scored()) is not None:
+      checkpoints.rank(step, best)
     clock, since = time.perf_counter(), step
     for steps in spans(plan.system, step, config.steps, config.steps_per_call):
       game, metrics = play(game, source, order(step, steps))
@@ -177,23 +183,22 @@ def train_population(build: Build, config: Config) -> int:
         pending, since = [], step
       alive = [report for report in reports if report.alive]
       if not alive:
-        raise DivergedError(f"all {len(members)} members have diverged by step {step}")
+        raise _all_lost(len(members), step)
       if last or step % config.sample_every == 0:
         for report in alive:
           report.judge.draw(training.member(game, report.index))
-      evaluating = evaluators is not None and (
-        last or (step % config.eval_every == 0 and not stopping)
-      )
-      if evaluating or last or stopping or step % config.checkpoint_every == 0:
-        scores = [math.inf] * len(members)
-        if evaluating or (evaluators is None and (last or not stopping)):
-          for report in alive:
-            scores[report.index] = report.score(training.member(game, report.index))
-        best = min(scores)
-        append_ranking(config.workdir, step, reports[0].metric, members, scores)
-        score = Ranked(reports[0].metric, best) if math.isfinite(best) else None
+      due = last or step % (config.eval_every or config.checkpoint_every) == 0
+      if due or stopping or step % config.checkpoint_every == 0:
         left = {name: column.tolist() for name, column in _columns(pending).items()}
-        checkpoints.save(game, score, Note(left))
+        for report in reports:
+          report.check(step, {name: np.array(left[name])[:, report.index] for name in left})
+        # Whoever sends a signal may not wait long: the state is safe, the next start scores it.
+        owed = due and stopping and not last
+        best = scored() if due and not owed else None
+        lost = [report.index for report in reports if not report.alive]
+        if len(lost) == len(reports):
+          raise _all_lost(len(lost), step)
+        checkpoints.save(game, best, Note(left, log.lines, owed, lost))
       if since == step:  # what was done beside the steps does not count
         clock = time.perf_counter()
       if last or stopping:
@@ -210,6 +215,13 @@ def train_population(build: Build, config: Config) -> int:
     file=sys.stderr,
   )
   return 0
+
+
+def _all_lost(count: int, step: int) -> RunError:
+  return RunError(
+    f"all {count} members have diverged by step {step}, and this is not saved: the same command "
+    "goes on from the last checkpoint; in another workdir, take smaller learning rates"
+  )
 
 
 @contextlib.contextmanager

@@ -54,7 +54,9 @@ def prepare(build: Build, config: Config, mesh: Mesh) -> Plan:
   shards = mesh.shape[training.AXIS]
   if config.batch_size % shards:
     groups = f"the number of devices, {shards}"
-    if shards < mesh.size:
+    if training.MEMBERS in mesh.shape:
+      groups = f"{shards}, the devices that share a member's"
+    elif shards < mesh.size:
       groups = f"{shards}, the groups of {mesh.size // shards} devices that share a batch"
     raise RunError(f"--batch-size={config.batch_size} must be divisible by {groups}")
   dataset = load_data(config)

@@ -1,5 +1,6 @@
 """Which member of a population is the best: the scores at its checkpoints."""
 
+import contextlib
 import json
 import math
 import pathlib
@@ -9,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from jaxgan._files import replacing
+from jaxgan.run import checkpoints
 from jaxgan.run.config import RunError, flag
 from jaxgan.run.members import Member
 from jaxgan.run.writing import writing
@@ -35,18 +37,20 @@ class Ranked(NamedTuple):
 
 
 def append_ranking(
-  workdir: str, step: int, metric: str, members: Sequence[Member], scores: Sequence[float]
+  workdir: str, step: int, members: Sequence[Member], scores: Sequence[checkpoints.Ranked | None]
 ) -> None:
-  """Adds the scores of a checkpoint; infinite ones are those of members without."""
+  """Adds the scores of a checkpoint, None for members that have diverged."""
   path = pathlib.Path(workdir) / _RANKING
   kept = []
   for line in path.read_text().splitlines() if path.exists() else []:
-    if json.loads(line)["step"] < step:
-      kept.append(line)
+    with contextlib.suppress(ValueError, LookupError, TypeError):  # of a line that was cut off
+      if json.loads(line)["step"] < step:
+        kept.append(line)
   rows = [
-    {**each._asdict(), "score": score if math.isfinite(score) else None}
+    {**each._asdict(), "score": None if score is None else score.value}
     for each, score in zip(members, scores, strict=True)
   ]
+  metric = next((score.name for score in scores if score is not None), "")
   kept.append(json.dumps({"step": step, "metric": metric, "members": rows}))
   with writing(path), replacing(path) as temporary:
     temporary.write_text("".join(line + "\n" for line in kept))
@@ -56,7 +60,7 @@ class Ranking(NamedTuple):
   """The members' scores at a checkpoint.
 
   Attributes:
-    metric: what they are, by its name in the flags; turned round if more of it is better.
+    metric: what they are, with its protocol; turned round if more of it is better.
     members: in their order.
   """
 
@@ -80,7 +84,10 @@ def read_ranking(workdir: str, step: int) -> Ranking:
     ]
     return Ranking(line["metric"], members)
   except (OSError, ValueError, KeyError, TypeError, StopIteration) as error:
-    raise RunError(f"{path} has no scores of step {step} that can be read") from error
+    raise RunError(
+      f"{path} has no scores of step {step}: take --checkpoint=best, which has some, or a member "
+      "by its number"
+    ) from error
 
 
 def ranking_table(workdir: str, step: int) -> str:
@@ -91,7 +98,7 @@ def ranking_table(workdir: str, step: int) -> str:
     setting = " ".join(f"{flag(name)}={value:g}" for name, value in row.values.items())
     groups.setdefault(setting or "as given", []).append(row)
   lines = [
-    f"| setting | members | diverged | {metric}: mean | deviation | best |",
+    f"| setting | members | diverged | {metric.partition(' by ')[0]}: mean | deviation | best |",
     "|---" * 6 + "|",
   ]
   for setting, rows in groups.items():

@@ -6,7 +6,10 @@ import math
 import pathlib
 from collections.abc import Callable, Mapping
 
+import numpy as np
+
 from jaxgan.metrics.health import Monitor
+from jaxgan.run.checkpoints import PIXELS, Ranked
 from jaxgan.run.config import Config
 from jaxgan.run.evaluation import Evaluator
 from jaxgan.run.evidence import NotFiniteError
@@ -65,6 +68,7 @@ class Report(contextlib.AbstractContextManager["Report"]):
     classes = len(plan.spec.classes) if len(plan.spec.classes) > 1 else None
     monitor = Monitor(probabilities=plan.system.probabilities, classes=classes)
     self._log = Log(folder, step, monitor, lambda text: say(f"{self._name}: {text}"))
+    self._log.hyperparameters(dataclasses.asdict(single))
     self.judge = Judge(self.system, single, plan.dataset, self._log)
 
   def __exit__(self, *_: object) -> None:
@@ -78,24 +82,25 @@ class Report(contextlib.AbstractContextManager["Report"]):
     elif self.alive:
       self._log.scalars(step, values)
 
-  @property
-  def metric(self) -> str:
-    """What `score` is, by its name in the flags."""
-    return "swd" if self.evaluator is None else self.evaluator.metric
+  def check(self, step: int, values: Mapping[str, np.ndarray]) -> None:
+    """Gives the member up if figures that are not in the log yet are no numbers."""
+    bad = sorted(name for name, column in values.items() if not np.isfinite(column).all())
+    if self.alive and bad:
+      self._give_up(f"{', '.join(bad)} not finite by step {step}")
 
-  def score(self, game: Game) -> float:
-    """What the best member has least of; infinite if its samples are no numbers."""
+  def score(self, game: Game) -> Ranked | None:
+    """What the best member has least of; None if its samples are no numbers."""
     step = int(game.step)
     try:
       if self.evaluator is None:
-        return self.judge.score(game)
+        return Ranked(PIXELS, self.judge.score(game))
       scores = self.evaluator(game)
       self._log.scores(step, scores)
       self.judge.watch(game, curves(scores))
-      return self.evaluator.rank(scores)
+      return self.evaluator.ranked(scores)
     except (DivergedError, NotFiniteError):
       self._give_up(f"samples not finite at step {step}")
-      return math.inf
+      return None
 
   def _give_up(self, what: str) -> None:
     self.alive = False

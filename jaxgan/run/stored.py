@@ -54,14 +54,16 @@ class Note:
   """What else of a run belongs to a step, so that it goes on as if it had never stopped.
 
   Attributes:
-    pending: figures of steps that are not in the log yet, by name.
+    pending: figures of steps that are not in the log yet, by name; of a population a list each.
     lines: of the log; None where it is not known.
     owed: the step's score has not been taken.
+    lost: members of a population that have diverged.
   """
 
-  pending: dict[str, list[float]] = dataclasses.field(default_factory=dict)
+  pending: dict[str, list[Any]] = dataclasses.field(default_factory=dict)
   lines: int | None = None
   owed: bool = False
+  lost: list[int] = dataclasses.field(default_factory=list)
 
 
 def metadata(stored: Game, note: Note) -> dict[str, Any]:

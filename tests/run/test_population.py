@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import pathlib
+import signal
 
 import jax.numpy as jnp
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 
 from experiments import dcgan, wgan_gp
 from jaxgan import run
-from jaxgan.run import members
+from jaxgan.run import export, members, population
 from jaxgan.types import ImageSpec
 
 SMALL = dict(
@@ -87,7 +88,7 @@ def test_a_member_is_the_run_of_its_flags_and_goes_on_alone(many, tmp_path, caps
     np.testing.assert_allclose(list(x.values()), list(y.values()), rtol=2e-3, atol=2e-4)
   game = run.restore(str(exported), 4).game
   assert float(game.generator.step) == 4
-  with pytest.raises(run.RunError, match=r"not empty: choose another"):
+  with pytest.raises(run.RunError, match=r"not empty, or no folder: choose another"):
     run.export_member(str(whole), str(exported))
   with pytest.raises(run.RunError, match=r"--member=4 must be from 0 to 3"):
     run.export_member(str(whole), str(tmp_path / "other"), member=4)
@@ -121,7 +122,7 @@ def test_members_that_diverge_leave_the_others_alone(many, tmp_path):
     (dict(vary=("learning-rate=0.1,0.2",)), "--vary=learning-rate=0.1,0.2 needs --population"),
     (dict(population=3, vary=("learning-rate=0.1,0.2",)), "must be a multiple of 2"),
     (dict(population=2, vary=("width=1,2",)), "--vary=width=1,2: what can vary is --adam-b1, "),
-    (dict(population=2, vary=("learning-rate=1,x",)), "must be of the form learning-rate=0.1,0.2"),
+    (dict(population=2, vary=("learning-rate=1,x",)), "must be of the form learning-rate=1,2"),
     (dict(population=2, vary=("learning-rate=1,1",)), "must be finite, each once"),
     (dict(population=2, vary=("learning-rate=1,-1",)), "--learning-rate=-1.0 must be positive"),
     (dict(population=2, vary=("ema-decay=0.5", "ema-decay=0.9")), "names a flag twice"),
@@ -168,3 +169,51 @@ def test_a_record_of_a_population_is_read_back_equal(tmp_path):
   record = run.Record("experiments.dcgan", dataclasses.asdict(told), ImageSpec((8, 8, 1), ()), 1)
   record.save(tmp_path)
   assert run.Record.load(tmp_path) == record
+
+
+def test_a_population_stopped_between_lines_goes_on_as_if_it_had_not(tmp_path, monkeypatch):
+  """At a step that would be scored, and in the middle of a line of the log."""
+
+  class Stopping(population.Interruption):
+    def __init__(self):
+      super().__init__()
+      self.asked = 0
+
+    @property
+    def signal(self):
+      self.asked += 1
+      return signal.SIGTERM if self.asked == 2 else None
+
+    @signal.setter
+    def signal(self, value):
+      pass
+
+  options = dict(population=2, seed=3, steps=6, log_every=3, checkpoint_every=2)
+  struck, whole = tmp_path / "struck", tmp_path / "whole"
+  with monkeypatch.context() as patch:
+    patch.setattr(population, "Interruption", Stopping)
+    assert run.train_population(build, config(struck, **options)) == 128 + signal.SIGTERM
+  assert run.train_population(build, config(struck, **options)) == 0
+  assert run.train_population(build, config(whole, **options)) == 0
+  for folder in (".", "members/0", "members/1"):
+    assert sorted(map(str, lines(struck / folder))) == sorted(map(str, lines(whole / folder)))
+  assert (struck / "population.jsonl").read_text() == (whole / "population.jsonl").read_text()
+
+
+def test_the_command_of_an_exported_member_names_what_its_preset_does_not():
+  base = dcgan.Config(preset="measured", **dcgan.PRESETS["measured"])
+  told = dataclasses.replace(base, workdir="x", seed=4, batch_size=16)
+  assert export._flags(told, base, "quick") == "--preset=measured --batch-size=16 --seed=4"
+
+
+@pytest.mark.parametrize(
+  ("flags", "message"),
+  [
+    (dict(coordinator="auto"), "takes one process: leave out --coordinator"),
+    (dict(model_parallel=2), "leave out --model-parallel"),
+    (dict(on_nan="rollback"), "leave out --on-nan=rollback"),
+  ],
+)
+def test_what_populations_do_not_go_with_is_refused(flags, message):
+  with pytest.raises(run.RunError, match=message):
+    config("", population=2, **flags)
