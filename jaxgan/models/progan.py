@@ -39,9 +39,9 @@ def faded(
   Returns:
     The pictures of the stage.
 
-  >>> x = jnp.array([0.0, 2.0, 4.0, 6.0]).repeat(4).reshape(1, 1, 16, 1).repeat(16, 1)
+  >>> x = jnp.arange(0.0, 16.0, 2.0).repeat(2).reshape(1, 1, 16, 1).repeat(16, 1)
   >>> faded(x, jnp.array(0.5), stage=1)[0, 0, :, 0]
-  Array([0.5, 0.5, 1.5, 1.5, 4.5, 4.5, 5.5, 5.5], dtype=float32)
+  Array([ 0.5,  1.5,  4.5,  5.5,  8.5,  9.5, 12.5, 13.5], dtype=float32)
   """
   size = 4 << stage
   if images.ndim != 4 or images.shape[1] != images.shape[2] or images.shape[1] % size:

@@ -36,7 +36,7 @@ RUNS = {
     ],
   ),
 }
-SLOW = {"sngan_resnet", "sngan_projection", "sagan"}  # their parts are in the others too
+SLOW = {"sngan_resnet", "sngan_projection", "sagan", "biggan"}  # their parts are in the others too
 
 
 pytestmark = pytest.mark.usefixtures("compiled_once")
