@@ -55,9 +55,7 @@ def wide(tree):
 
 @pytest.mark.parametrize(
   "name",
-  [
-    pytest.param(n, marks=() if n in {"gan"} else pytest.mark.slow) for n in SYSTEMS
-  ],
+  [pytest.param(n, marks=() if n in {"gan"} else pytest.mark.slow) for n in SYSTEMS],
 )
 def test_eight_devices_play_the_game_of_one_in_float64(name, x64):
   module, flags = SYSTEMS[name]

@@ -17,7 +17,8 @@ jax.block_until_ready(jax.jit(lambda x: jax.numpy.linalg.svd(jax.numpy.sort(x)))
 
 
 def start(**environment):
-  kept = {k: v for k, v in os.environ.items() if not k.startswith(("MALLOC_", "GLIBC_", "LD_P", "JAX_COMP"))}
+  own = ("MALLOC_", "GLIBC_", "LD_P", "JAX_COMP")
+  kept = {k: v for k, v in os.environ.items() if not k.startswith(own)}
   command = [sys.executable, "-c", PROGRAM]
   environment = {**kept, "JAX_PLATFORMS": "cpu", **environment}
   return subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout
