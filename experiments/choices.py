@@ -3,7 +3,7 @@
 import functools
 import math
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple, TypeVar
+from typing import Annotated, Any, NamedTuple, Protocol, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -12,10 +12,14 @@ import tyro
 
 from jaxgan import latents, layers, losses, penalties
 from jaxgan.run import RunError
+from jaxgan.run.flags import Range
 from jaxgan.training import Game, games, objectives
 from jaxgan.types import AdversarialLoss, Array, Batch, Critic, ImageSpec, Key, PyTree
 
 T = TypeVar("T")
+
+SOME = Range("be from 0 to 10^12", lambda x: 0 <= x <= 1e12)
+Pictures = Annotated[float, SOME]
 
 
 def pick(choices: Mapping[str, T], flag: str, name: str) -> T:
@@ -28,6 +32,28 @@ def pick(choices: Mapping[str, T], flag: str, name: str) -> T:
 def listed(choices: Mapping[str, Any], about: str) -> Any:
   """What `Annotated` tells tyro of a flag: its help ends with the names that there are."""
   return tyro.conf.arg(metavar="NAME", help=f"{about}: {', '.join(choices)}.")
+
+
+class Averaged(Protocol):
+  """Flags of a moving average whose half-life is told in pictures."""
+
+  @property
+  def batch_size(self) -> int:
+    """Pictures a step."""
+
+  @property
+  def ema_half_life(self) -> float:
+    """Pictures in which the average forgets half; 0 for `ema_decay`."""
+
+  @property
+  def ema_decay(self) -> float:
+    """Decay a step."""
+
+
+def decay(config: Averaged) -> float:
+  """Decay a step of the moving average, whatever the batch."""
+  half_life = config.ema_half_life
+  return 0.5 ** (config.batch_size / half_life) if half_life else config.ema_decay
 
 
 # Without `energy_based`, which takes the energy of an autoencoder and not a logit, and without the

@@ -19,7 +19,6 @@ import optax
 
 from experiments import choices
 from jaxgan import augment, latents, losses, models, penalties, run, training
-from jaxgan.run.flags import Range
 from jaxgan.training import Game, objectives
 from jaxgan.types import Array, Batch, Critic, ImageSpec, Key
 
@@ -34,8 +33,6 @@ Preset = Literal[
   "stacked_mnist",
 ]
 
-_SOME = Range("be from 0 to 10^12", lambda x: 0 <= x <= 1e12)  # pictures
-
 
 @dataclasses.dataclass(frozen=True)
 class Config(run.Config):
@@ -44,7 +41,7 @@ class Config(run.Config):
   preset: Preset = "quick"  # type: ignore[assignment]
   """Base that the other flags override: quick, measured, paper (CIFAR-10), or another run of the
   paper."""
-  burn_in: Annotated[int, _SOME] = 32_000
+  burn_in: Annotated[int, choices.SOME] = 32_000
   """Pictures over which what follows changes; 0 for its last values from the start."""
   learning_rate: run.Rate = 2e-4
   """Of both players' Adam at the start, whose decay of the first moment is 0."""
@@ -58,7 +55,7 @@ class Config(run.Config):
   """Of (gamma / 2)(R1 + R2) at the start."""
   last_gamma: run.Weight = 0.1
   """At the end of the burn-in."""
-  ema_half_life: Annotated[float, _SOME] = 10_000.0
+  ema_half_life: choices.Pictures = 10_000.0
   """Pictures in which the moving average forgets half, at the end of the burn-in; it starts at 0.
   With 0 here, `--ema-decay` counts instead."""
   augment_p: run.Share = 0.0

@@ -41,7 +41,8 @@ class Config(run.Config):
   """Pictures that the discriminator's minibatch standard deviation compares."""
   r1_gamma: run.Weight = 10.0
   """gamma of R1; it grows with the resolution squared, and 10 is for 1024 pixels."""
-  ema_decay: run.Decay = 0.5 ** (32 / 10_000)
+  ema_half_life: choices.Pictures = 10_000.0
+  """Pictures in which the moving average forgets half; with 0, `--ema-decay` counts instead."""
 
 
 _SMALL: dict[str, Any] = dict(latent_dim=64, style_dim=64, depth=2, r1_gamma=0.01)
@@ -100,7 +101,7 @@ def build(config: Config, spec: ImageSpec) -> training.System:
     latents=z,
     conditions=conditions,
     spec=spec,
-    ema_decay=config.ema_decay,
+    ema_decay=choices.decay(config),
     batch_multiple=config.group_size,
     style=training.style_of(generator),
   )

@@ -52,7 +52,8 @@ class Config(run.Config):
   """Of the path length, 0 for none."""
   path_every: run.Updates = 4
   """Steps between two evaluations of it, on half a batch."""
-  ema_decay: run.Decay = 0.5 ** (32 / 10_000)
+  ema_half_life: choices.Pictures = 10_000.0
+  """Pictures in which the moving average forgets half; with 0, `--ema-decay` counts instead."""
   ema_ramp: run.Bound = 0.05
   """Early on the half-life of the moving average is at most this share of the training so far."""
   augment: Literal["none", "ada", "diffaugment"] = "none"
@@ -82,7 +83,7 @@ PRESETS: run.Presets = {
     group_size=32,
     r1_gamma=0.01,
     path_weight=0.0,
-    ema_decay=0.5 ** (64 / 500_000),
+    ema_half_life=500_000.0,
     steps=1_562_500,
   ),
 }  # fmt: skip
@@ -123,16 +124,11 @@ def augmentation(config: Config) -> Augmented:
   )
 
 
-def lazy_r1(gamma: float, every: int) -> objectives.Penalty:
-  """R1 times gamma / 2, at every so many steps."""
-  r1 = penalties.lazily(penalties.r1, every=every)
-  return lambda critic, batch, key, game: gamma / 2.0 * r1(game.step, critic, batch["image"])
+def path_length(z: latents.Sampler, weight: float) -> objectives.GeneratorPenalty:
+  """The path length of section 3.2, on fakes of half a batch."""
 
-
-def lazy_path_length(z: latents.Sampler, weight: float, every: int) -> objectives.GeneratorPenalty:
-  """The path length of section 3.2 at every so many steps, on fakes of half a batch."""
-
-  def term(n: int, key: Key, game: Game) -> tuple[Array, Array]:
+  def penalty(batch: Batch, key: Key, game: Game) -> tuple[Array, Mapping[str, PyTree]]:
+    n = max(len(batch["image"]) // 2, 1)
     z_key, mixing_key, noise_key, image_key = jax.random.split(key, 4)
     player = game.generator
     generator: Any = player.apply_fn
@@ -149,16 +145,10 @@ def lazy_path_length(z: latents.Sampler, weight: float, every: int) -> objective
       rngs={"dropout": mixing_key},
     )
     lengths = regularizers.path_lengths(synthesis, styles, image_key, axis_name=training.AXIS)
-    mean = game.extra["path_length"]
-    penalty, after = regularizers.path_length(lengths, mean, axis_name=training.AXIS)
-    return weight * penalty, (after - mean) / every  # what is lazy is taken so many times
-
-  lazy = penalties.lazily(term, every=every)
-
-  def penalty(batch: Batch, key: Key, game: Game) -> tuple[Array, Mapping[str, PyTree]]:
-    n = max(len(batch["image"]) // 2, 1)
-    values, moved = lazy(game.step, n, key, game)
-    return values, {"path_length": game.extra["path_length"] + moved}
+    values, mean = regularizers.path_length(
+      lengths, game.extra["path_length"], axis_name=training.AXIS
+    )
+    return weight * values, {"path_length": mean}
 
   return penalty
 
@@ -198,7 +188,7 @@ def build(config: Config, spec: ImageSpec) -> training.System:
   extra, measures = dict(augmented.extra), dict(augmented.measures)
   g_penalties = []
   if config.path_weight:
-    g_penalties = [lazy_path_length(z, config.path_weight, config.path_every)]
+    g_penalties = [path_length(z, config.path_weight)]
     extra["path_length"] = jnp.zeros([])
     measures["path_length"] = lambda batch, game: game.extra["path_length"]
 
@@ -214,8 +204,12 @@ def build(config: Config, spec: ImageSpec) -> training.System:
       losses.non_saturating(),
       z,
       conditions=conditions,
-      penalties=[lazy_r1(gamma, config.r1_every)],
+      penalties=[
+        lambda critic, batch, key, game: gamma / 2.0 * penalties.r1(critic, batch["image"])
+      ],
+      penalties_every=config.r1_every,
       g_penalties=g_penalties,
+      g_penalties_every=config.path_every if g_penalties else None,
       measures=measures,
       axis_name=training.AXIS,
       **augmented.options,
@@ -223,7 +217,7 @@ def build(config: Config, spec: ImageSpec) -> training.System:
     latents=z,
     conditions=conditions,
     spec=spec,
-    ema_decay=training.ramped_decay(config.ema_decay, config.ema_ramp),
+    ema_decay=training.ramped_decay(choices.decay(config), config.ema_ramp),
     extra=extra,
     batch_multiple=config.group_size,
     style=training.style_of(generator),

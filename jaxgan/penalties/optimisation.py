@@ -80,18 +80,19 @@ def lazily(penalty: Callable[..., Any], *, every: int) -> Lazy:
 def lazy_adam(
   learning_rate: optax.ScalarOrSchedule, b1: float, b2: float, *, every: int, eps: float = 1e-8
 ) -> optax.GradientTransformation:
-  """Adam, corrected for a penalty that is folded into its loss at every k-th step.
+  """Adam, corrected for a penalty that has an update of its own at every k-th step.
 
   StyleGAN2, Karras et al. 2019 (arXiv 1912.04958), appendix B: with `c = k / (k + 1)` the
-  learning rate becomes `c` times itself and the decays `b1^c` and `b2^c`, for a penalty that takes
-  an update of its own every `k` steps, so that `k + 1` updates do the work of `k`. Where `lazily`
-  adds it to the loss of a step that is taken anyway, these values make training slower by `c`.
+  learning rate becomes `c` times itself and the decays `b1^c` and `b2^c`, so that `k + 1` updates
+  do the work of `k`. It goes with `penalties_every=k` of `training.objectives.adversarial`, or
+  with `d_lazy` of `training.make_train_step`. A penalty that `lazily` adds to the loss of a step
+  that is taken anyway wants plain `optax.adam`.
 
   Args:
     learning_rate: of the uncorrected optimiser; a number or a schedule.
     b1: its decay of the first moment, in [0, 1).
     b2: its decay of the second moment, in [0, 1).
-    every: k, that of `lazily`.
+    every: k, the steps between two updates of the penalty.
     eps: added to the root of the second moment.
 
   Returns:

@@ -18,7 +18,7 @@ from jaxgan.training.sharding import (
   state_sharding,
 )
 from jaxgan.training.state import Game, Network, Player, new_player
-from jaxgan.training.step import Aux, Forward, Objective, Step, make_train_step
+from jaxgan.training.step import Aux, Forward, Lazy, Objective, Step, make_train_step
 from jaxgan.training.system import Style, StyleNetwork, System, style_of, system
 from jaxgan.training.varied import Varied, varied
 
@@ -29,6 +29,7 @@ __all__ = [
   "Aux",
   "Forward",
   "Game",
+  "Lazy",
   "Network",
   "Objective",
   "Player",

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jaxgan.latents import Mixed
 from jaxgan.penalties.critics import mixing
 from jaxgan.training.state import Game, Player
-from jaxgan.training.step import Aux, Forward, Objective
+from jaxgan.training.step import Aux, Forward, Lazy, Objective
 from jaxgan.types import AdversarialLoss, Array, Batch, Critic, Key, PyTree
 
 __all__ = [
@@ -52,12 +52,15 @@ _PENALTIES = 12
 class Objectives(NamedTuple):
   """What `make_train_step` takes: the objectives of both players, and the pass that they share.
 
-  Where each draws fakes of its own there is none.
+  Where each draws fakes of its own there is none. Penalties that are taken lazily are objectives of
+  their own.
   """
 
   discriminator: Objective
   generator: Objective
   forward: Forward | None
+  d_lazy: Lazy | None = None
+  g_lazy: Lazy | None = None
 
 
 class Conditions(NamedTuple):
@@ -134,6 +137,8 @@ def adversarial(
   measures: Mapping[str, Term] | None = None,
   penalties: Sequence[Penalty] = (),
   g_penalties: Sequence[GeneratorPenalty] = (),
+  penalties_every: int | None = None,
+  g_penalties_every: int | None = None,
   d_regularizers: Sequence[Regularizer] = (),
   g_regularizers: Sequence[Regularizer] = (),
   augment: Callable[..., Array] | None = None,
@@ -170,6 +175,11 @@ def adversarial(
     g_penalties: terms of G's loss that look at G elsewhere, such as a path length,
       `penalty(batch, key, game) -> (value, entries)` with the weight inside, per example or scalar,
       and the entries of `game.extra` that it changes, equal on all devices.
+    penalties_every: lazy regularisation (Karras et al. 2019, arXiv 1912.04958, appendix B): the
+      penalties are no terms of D's loss but have, at every k-th step, an update of their own, in
+      which they count k times. They see the batch without outputs of D. Adam wants
+      `jaxgan.penalties.lazy_adam` then. None has them in every step, as part of the loss.
+    g_penalties_every: the same of `g_penalties`.
     d_regularizers: terms of D's loss, `regularizer(params)`, scalar, with the weight inside.
     g_regularizers: the generator's.
     augment: `augment(images, key, axis_name=...) -> images`, put before D wherever D looks (Zhao et
@@ -188,14 +198,14 @@ def adversarial(
     axis_name: the mapped axis over which the batch is split, if any.
 
   Returns:
-    `(discriminator, generator, forward)` for `make_train_step`. They log `loss_D`, `D_x`,
+    What `make_train_step` takes, by the names of its arguments. They log `loss_D`, `D_x`,
     `D_G_z1` and `D_accuracy`, the share of logits on the right side of 0 (D before its update),
     `loss_G` and `D_G_z2` (D after it); with penalties `penalty`, and `loss_D` is the adversarial
-    part alone; with those of G `penalty_G`.
+    part alone; with those of G `penalty_G`. Both are 0 at steps that do not take them.
 
   Raises:
     ValueError: both augmentations are given, or `g_multiple` is below 1, or above 1 beside `match`;
-      or, while the step is
+      lazy penalties that are none, or every less than 1 steps; or, while the step is
       traced: a penalty takes the critic's gradient in its input or estimates it, but the
       discriminator keeps batch statistics, so that its examples mix.
 
@@ -250,6 +260,15 @@ def adversarial(
     raise ValueError(f"g_multiple={g_multiple} must be at least 1, or None for D's own fakes")
   if match is not None and (g_multiple or 1) > 1:
     raise ValueError(f"g_multiple={g_multiple}: match has one real picture for each fake, give 1")
+
+  for name, every, terms in (
+    ("penalties", penalties_every, penalties),
+    ("g_penalties", g_penalties_every, g_penalties),
+  ):
+    if every is not None and (every < 1 or not terms):
+      raise ValueError(
+        f"{name}_every={every} must be 1 or more, with some {name}; got {len(terms)}"
+      )
 
   def seen(images: Array, key: Key, use: int, game: Game) -> Array:
     chosen = augment if adaptive_augment is None else adaptive_augment(game)
@@ -342,11 +361,19 @@ def adversarial(
       **added(measures, batch, game),
     }
     terms = added(d_terms, batch, game)
-    if penalties:
+    if penalties and penalties_every is None:
       terms["penalty"] = penalty(params, game, batch, key)
     value = value + sum(terms.values()) + sum(term(params) for term in d_regularizers)
     extra = {} if remember is None else jax.lax.stop_gradient(remember(batch, game))
     return value, Aux(written, {**metrics, **terms}, extra)
+
+  def g_penalty(batch: Batch, key: Key, game: Game) -> tuple[Array, dict[str, PyTree]]:
+    found = [
+      term(batch, jax.random.fold_in(key, _PENALTIES + i), game)
+      for i, term in enumerate(g_penalties)
+    ]
+    value = jnp.asarray(sum(each.mean() for each, _ in found))
+    return value, {name: x for _, entries in found for name, x in entries.items()}
 
   def g_objective(params: PyTree, game: Game, batch: Batch, key: Key) -> tuple[Array, Aux]:
     written: Mapping[str, PyTree] = {}
@@ -361,17 +388,31 @@ def adversarial(
     metrics = {"loss_G": value, "D_G_z2": score(batch["fake_logits"]).mean()}
     terms = added(g_terms, batch, game)
     extra: dict[str, PyTree] = {}
-    if g_penalties:
-      found = [
-        term(batch, jax.random.fold_in(key, _PENALTIES + i), game)
-        for i, term in enumerate(g_penalties)
-      ]
-      terms["penalty_G"] = jnp.asarray(sum(each.mean() for each, _ in found))
-      extra = {name: x for _, entries in found for name, x in entries.items()}
+    if g_penalties and g_penalties_every is None:
+      terms["penalty_G"], extra = g_penalty(batch, key, game)
     value = value + sum(terms.values()) + sum(term(params) for term in g_regularizers)
     return value, Aux(written, {**metrics, **terms}, jax.lax.stop_gradient(extra))
 
-  return Objectives(d_objective, g_objective, forward if g_multiple is None else None)
+  def d_lazy(params: PyTree, game: Game, batch: Batch, key: Key) -> tuple[Array, Aux]:
+    game = game.replace(discriminator=game.discriminator.replace(params=params))
+    # Compilation removes the fakes where no penalty reads them.
+    batch = {**batch, **paint(game.generator.params, game, batch, key, writes=False)[0]}
+    value = penalty(params, game, batch, key)
+    return (penalties_every or 1) * value, Aux({}, {"penalty": value})
+
+  def g_lazy(params: PyTree, game: Game, batch: Batch, key: Key) -> tuple[Array, Aux]:
+    game = game.replace(generator=game.generator.replace(params=params))
+    value, extra = g_penalty(batch, key, game)
+    metrics = {"penalty_G": value}
+    return (g_penalties_every or 1) * value, Aux({}, metrics, jax.lax.stop_gradient(extra))
+
+  return Objectives(
+    d_objective,
+    g_objective,
+    forward if g_multiple is None else None,
+    None if penalties_every is None else Lazy(d_lazy, penalties_every),
+    None if g_penalties_every is None else Lazy(g_lazy, g_penalties_every),
+  )
 
 
 @contextlib.contextmanager

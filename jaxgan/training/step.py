@@ -11,7 +11,7 @@ from jaxgan.training import games
 from jaxgan.training.state import Game, Player
 from jaxgan.types import Array, Batch, Key, Metrics, PyTree
 
-__all__ = ["Aux", "Forward", "Objective", "Step", "make_train_step"]
+__all__ = ["Aux", "Forward", "Lazy", "Objective", "Step", "make_train_step"]
 
 
 class Aux(NamedTuple):
@@ -28,8 +28,25 @@ class Aux(NamedTuple):
   extra: Mapping[str, PyTree] = {}
 
 
+# Of the step's key, of which updates fold in small numbers.
+_LAZY = 2**31
+
 Objective = Callable[[PyTree, Game, Batch, Key], tuple[Array, Any]]
 Forward = Callable[[PyTree, Game, Batch, Key], tuple[Batch, Any]]
+
+
+class Lazy(NamedTuple):
+  """An objective with an update of its own at every k-th step (lazy regularisation).
+
+  Attributes:
+    objective: in the form of a player's own; it may rewrite `Game.extra` but no collections.
+    every: k; the steps that k divides, the first among them, take it.
+  """
+
+  objective: Objective
+  every: int
+
+
 Step = Callable[[Game, Batch], tuple[Game, Metrics]]
 
 
@@ -38,6 +55,8 @@ def make_train_step(
   g_objective: Objective,
   *,
   forward: Forward | None = None,
+  d_lazy: Lazy | None = None,
+  g_lazy: Lazy | None = None,
   d_steps: int | None = 1,
   g_steps: int = 1,
   play: games.Play = games.alternating,
@@ -56,6 +75,10 @@ def make_train_step(
       fakes, it runs once, the objectives find its entries in their batch, and the generator's
       gradient flows back through it. (Compilers merge two such passes by luck, and never across
       the collectives of a batch norm.) None if the generator's step draws fakes of its own.
+    d_lazy: the discriminator's regulariser with updates of its own, after those of both players, by
+      the same optimiser (see `jaxgan.penalties.lazy_adam`) and on the last batch: Karras et al.
+      2019 (arXiv 1912.04958), appendix B. Steps that do not take it pay nothing.
+    g_lazy: the generator's.
     d_steps: discriminator updates a step, each with a batch of its own; None for as many as the
       batch has (each number is compiled once), for games whose number changes in training.
     g_steps: generator updates a step.
@@ -82,6 +105,10 @@ def make_train_step(
     raise ValueError(f"d_steps={d_steps} and g_steps={g_steps} must be at least 1")
   if accumulate < 1:
     raise ValueError(f"accumulate={accumulate} must be at least 1, which takes batches whole")
+  lazy = {"discriminator": d_lazy, "generator": g_lazy}
+  for role, each in lazy.items():
+    if each is not None and each.every < 1:
+      raise ValueError(f"{role[0]}_lazy.every={each.every} must be 1 or more")
   if isinstance(ema_decay, float | int) and not 0.0 <= ema_decay < 1.0:
     raise ValueError(f"ema_decay={ema_decay} must be in [0, 1)")
 
@@ -106,6 +133,7 @@ def make_train_step(
     key: Key,
     fakes: games.Fakes | None = None,
     through: Callable[[Game, Batch], Game] | None = None,
+    objectives: Mapping[str, Objective] = objectives,
   ) -> tuple[PyTree, Aux]:
     varying = _varying(game, axis_name)
     player = getattr(varying, role)
@@ -132,7 +160,13 @@ def make_train_step(
       )
     return grads, aux
 
-  def in_pieces(role: str, game: Game, batch: Batch, key: Key) -> tuple[PyTree, Aux]:
+  def in_pieces(
+    role: str,
+    game: Game,
+    batch: Batch,
+    key: Key,
+    objectives: Mapping[str, Objective] = objectives,
+  ) -> tuple[PyTree, Aux]:
     size = len(next(iter(batch.values())))
     if size % accumulate:
       raise ValueError(f"accumulate={accumulate} must divide the batch of a device, {size}")
@@ -142,7 +176,8 @@ def make_train_step(
     for i in range(accumulate):
       rows = slice(i * size // accumulate, (i + 1) * size // accumulate)
       piece = jax.tree.map(lambda x, rows=rows: x[rows], dict(batch))
-      grads, aux = whole(role, game, piece, jax.random.fold_in(key, i))
+      piece_key = jax.random.fold_in(key, i)
+      grads, aux = whole(role, game, piece, piece_key, objectives=objectives)
       player = getattr(game, role)
       collections = {**player.collections, **aux.variables}
       players = {role: player.replace(collections=collections)}
@@ -180,10 +215,14 @@ def make_train_step(
     norm = {f"grad_norm_{role[0].upper()}": _norm(grads)}
     return grads, aux._replace(metrics={**aux.metrics, **norm})
 
-  def update(role: str, game: Game, grads: PyTree, aux: Aux) -> Game:
+  def optimised(role: str, game: Game, grads: PyTree) -> tuple[Game, PyTree]:
     player: Player = getattr(game, role)
     updates, opt_state = player.tx.update(grads, player.opt_state, player.params)
-    return move(role, game.replace(**{role: player.replace(opt_state=opt_state)}), updates, aux)
+    return game.replace(**{role: player.replace(opt_state=opt_state)}), updates
+
+  def update(role: str, game: Game, grads: PyTree, aux: Aux) -> Game:
+    game, updates = optimised(role, game, grads)
+    return move(role, game, updates, aux)
 
   def move(role: str, game: Game, displacement: PyTree, aux: Aux) -> Game:
     player: Player = getattr(game, role)
@@ -195,6 +234,29 @@ def make_train_step(
     if player.average is not None:
       player = player.replace(average=_averaged(player, ema_decay))
     return game.replace(**{role: player}, extra={**game.extra, **aux.extra})
+
+  def regularized(role: str, game: Game, batch: Batch, key: Key) -> tuple[Game, Metrics]:
+    term = lazy[role]
+    if term is None:
+      return game, {}
+
+    def taken(game: Game) -> tuple[Game, Metrics]:
+      form = whole if accumulate == 1 else in_pieces
+      grads, aux = form(role, game, batch, key, objectives={role: term.objective})
+      with jax.named_scope(f"reduce_gradients_{role}"):
+        grads = _mean(grads, axis_name)
+      # Neither a step of the player's own nor one of its average.
+      game, updates = optimised(role, game, grads)
+      player: Player = getattr(game, role)
+      player = player.replace(params=optax.apply_updates(player.params, updates))
+      game = game.replace(**{role: player}, extra={**game.extra, **aux.extra})
+      return game, _mean(dict(aux.metrics), axis_name)
+
+    def skipped(game: Game) -> tuple[Game, Metrics]:
+      shapes = jax.eval_shape(taken, game)[1]
+      return game, jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
+
+    return jax.lax.cond(game.step % term.every == 0, taken, skipped, game)
 
   def average(tree: PyTree) -> PyTree:
     return _mean(tree, axis_name)
@@ -211,6 +273,11 @@ def make_train_step(
     game, metrics = play(moves, game, batch, key)
     with jax.named_scope("reduce_metrics"):
       metrics = _mean(dict(metrics), axis_name)
+    last = jax.tree.map(lambda x: x[-1], dict(batch))
+    for i, role in enumerate(lazy):
+      lazy_key = jax.random.fold_in(key, _LAZY + i)
+      game, more = regularized(role, game, last, lazy_key)
+      metrics = {**metrics, **more}
     return game.replace(step=game.step + 1), metrics
 
   return step
@@ -276,4 +343,6 @@ def _averaged(player: Player, decay: float | Array | Callable[[Array], Array]) -
   def mix(old: Array, new: Array) -> Array:
     return (old + (1.0 - weight) * (new - old)).astype(old.dtype)
 
-  return jax.tree.map(mix, player.average, player.variables)
+  mixed = jax.tree.map(mix, player.average, player.variables)
+  # What is a moving average already does not want another.
+  return {**mixed, **{k: v for k, v in player.variables.items() if k == "averages"}}

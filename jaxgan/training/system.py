@@ -202,6 +202,8 @@ def system(
     objectives.discriminator,
     objectives.generator,
     forward=objectives.forward,
+    d_lazy=objectives.d_lazy,
+    g_lazy=objectives.g_lazy,
     d_steps=None if callable(d_steps) else d_steps,
     g_steps=g_steps,
     play=play,
