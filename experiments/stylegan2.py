@@ -69,7 +69,13 @@ _SMALL: dict[str, Any] = dict(latent_dim=64, style_dim=64, depth=2, mixing=0.0)
 PRESETS: run.Presets = {
   "quick": dict(width=16, max_width=32, steps=600, **_SMALL),
   "measured": dict(
-    dataset="emoji64/train", flip=True, width=16, max_width=64, steps=1500, **_SMALL
+    dataset="emoji64/train",
+    flip=True,
+    width=16,
+    max_width=64,
+    ada_speed=50_000,
+    steps=2500,
+    **_SMALL,
   ),
   "paper": dict(
     dataset="cifar10",
