@@ -171,7 +171,6 @@ def begin(frozen: Frozen, settings: Settings, shape: tuple[int, ...], seed: int)
   encoder = encoder_of(frozen, settings, shape[0])
   judge = models.e4e.StyleDiscriminator(width=encoder.style_dim)
 
-  @jax.jit
   def start(key: Key) -> Game:
     keys = jax.random.split(key, 3)
     w = jnp.zeros([encoder.style_dim])
@@ -184,7 +183,10 @@ def begin(frozen: Frozen, settings: Settings, shape: tuple[int, ...], seed: int)
       extra={"painter": frozen.variables, "pool": training.pool_init(settings.pool, w)},
     )
 
-  return start(jax.random.key(seed))
+  # It runs once: LLVM's optimisation takes longer than what it makes faster.
+  on_cpu = jax.default_backend() == "cpu"
+  options: Any = {"xla_backend_optimization_level": 0} if on_cpu else None
+  return jax.jit(start, compiler_options=options)(jax.random.key(seed))
 
 
 def train_encoder(
