@@ -142,6 +142,18 @@ def test_a_stopped_training_goes_on_and_gives_the_same(options, tmp_path, capsys
   assert files[0].read_bytes() != files[1].read_bytes()
 
 
+def test_the_encoder_of_another_generator_of_that_name_is_not_taken(options, capsys, monkeypatch):
+  inversion.main(options(methods="encoder", directions=0))
+  digest = inversion.digest_of
+
+  def moved(variables):
+    return digest(jax.tree.map(lambda x: x + 1.0, variables))
+
+  monkeypatch.setattr(inversion, "digest_of", moved)
+  inversion.main(options(methods="encoder", directions=0))
+  assert "is of other settings (generator): trained anew" in capsys.readouterr().err
+
+
 def test_a_training_that_diverges_is_not_saved(options, tmp_path):
   with pytest.raises(run.RunError, match="the encoder has diverged by step 4"):
     inversion.main(options(methods="encoder", pixel_weight=float("nan")))
