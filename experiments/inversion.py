@@ -8,13 +8,16 @@ trained on the generator's samples and on the run's own pictures. Each way is sc
 the generator makes of the styles is from the pictures, and then the styles are moved along the
 principal directions of W (Härkönen et al. 2020, arXiv 2004.02546). The workdir gets the figures
 (`inversion.json`), `reconstructions.png` (the pictures, then a row a way), `edits_*.png` (a row for
-each direction and picture), `styles.npz` and the encoder, which later starts take up.
+each direction and picture), `styles.npz` and `encoder.msgpack`, from which a later start with the
+same settings goes on, wherever the encoder's training was stopped.
 
 Past 300 lines because of its flags and pictures; the encoder is a module of its own.
 """
 
 import dataclasses
+import hashlib
 import json
+import math
 import pathlib
 import sys
 from collections.abc import Callable
@@ -25,14 +28,24 @@ import jax.numpy as jnp
 import numpy as np
 import tqdm
 import tyro
-from flax import serialization
 
 from experiments.restored import positive
-from experiments.style_encoder import Frozen, Settings, encode, encoder_of, train_encoder
+from experiments.style_encoder import (
+  Frozen,
+  Settings,
+  begin,
+  encode,
+  encoder_of,
+  resume,
+  save,
+  train_encoder,
+)
 from jaxgan import run, sampling
 from jaxgan._files import replacing
+from jaxgan.run.interruption import Interruption
 from jaxgan.run.networks import features_named, smooth
 from jaxgan.run.state import Restored
+from jaxgan.training import Game
 from jaxgan.types import Array, PyTree
 
 METHODS = ("w", "w_plus", "encoder")
@@ -64,6 +77,8 @@ class Options(Settings):
   """Optimise the noise of the generator too."""
   noise_weight: float = 1e5
   """Of the term that keeps noise noise."""
+  encoder_save_every: int = 500
+  """Steps of the encoder's training between two savings of it."""
   features: str = "pixels"
   """What is compared, and scored beside pixels: pixels (at three sizes), or the features of lite0
   (EfficientNet-Lite0), inception (of the published FID) or a classifier's .npz file."""
@@ -96,7 +111,8 @@ def main(options: Options) -> dict[str, Any]:
   game = restored.game
   frozen = Frozen(
     restored.system.style,
-    game.generator.evaluated(average=options.ema),
+    # Off the run's mesh, which would have all be compiled twice: for where things start, and stay.
+    jax.tree.map(jnp.asarray, jax.device_get(game.generator.evaluated(average=options.ema))),
     restored.system.latents,
     features,
   )
@@ -109,11 +125,13 @@ def main(options: Options) -> dict[str, Any]:
   w = sampling.in_batches(lambda z: mapping(frozen.variables, z), z, _BATCH)
   places = sampling.style_statistics(lambda w: w, jnp.asarray(w))
 
+  # The encoder first: it is what takes up a stopped training, and the rest is soon done again.
+  params = trained(options, frozen, restored) if "encoder" in methods else None
   found: dict[str, Array] = {}
   images: dict[str, Array] = {}
   for method in methods:
     if method == "encoder":
-      encoder, params = trained(options, frozen, restored)
+      encoder = encoder_of(frozen, options, restored.record.spec.shape[0])
       found[method] = encode(encoder, params, frozen, targets)
       images[method] = jax.jit(frozen.style.synthesis)(frozen.variables, found[method])
     else:
@@ -147,6 +165,9 @@ def check(options: Options) -> list[str]:
     options, "num", "steps", "learning_rate", "encoder_steps", "encoder_batch", "encoder_rate"
   )
   positive(options, "edited", "reach", "encoder_width", "encoder_max_width", "style_rate")
+  positive(options, "encoder_save_every")
+  if not 0 <= options.pool <= 1 << 20:
+    raise run.RunError(f"--pool={options.pool} must be 0, for none, or more, at most 1,048,576")
   if options.directions < 0 or options.columns < 2:
     raise run.RunError(
       f"--directions={options.directions} must be 0 or more, --columns={options.columns} 2 or more"
@@ -232,30 +253,73 @@ def optimised(
     )
 
 
-def trained(options: Options, frozen: Frozen, restored: Restored) -> tuple[Any, PyTree]:
-  """The workdir's encoder, trained if there is none of these settings."""
+def trained(options: Options, frozen: Frozen, restored: Restored) -> PyTree:
+  """Parameters of the workdir's encoder, after what is left of its training.
+
+  Raises:
+    SystemExit: a signal asked to stop; the training is saved.
+  """
   path = pathlib.Path(options.workdir) / "encoder.msgpack"
-  names = [field.name for field in dataclasses.fields(Settings)]
-  settings = {name: getattr(options, name) for name in [*names, "seed", "features", "generator"]}
-  settings = settings | {"ema": options.ema, "step": int(restored.game.step)}
+  settings = determining(options, restored)
+  game = begin(frozen, options, restored.record.spec.shape, options.seed)
   if path.exists():
-    kept = serialization.msgpack_restore(path.read_bytes())
-    if kept["settings"] == settings:
-      return encoder_of(frozen, options, restored.record.spec.shape[0]), kept["params"]
+    game, changed = resume(path, game, settings)
+    if changed:
+      names = ", ".join(changed)
+      print(f"{path} is of other settings ({names}): trained anew", file=sys.stderr)
+  done, last = int(game.step), options.encoder_steps
+  if done == last:
+    return game.generator.params
+  if done:
+    print(f"the encoder's training goes on at step {done} of {last}", file=sys.stderr)
   dataset = run.load_data(restored.config)
   pictures = np.stack([dataset[i]["image"] for i in range(len(dataset))])
-  with tqdm.tqdm(total=options.encoder_steps, desc="encoder", unit="step", disable=None) as bar:
+  with (
+    Interruption() as interruption,
+    tqdm.tqdm(total=last, initial=done, desc="encoder", unit="step", disable=None) as bar,
+  ):
 
-    def report(step: int, metrics: dict[str, Array]) -> None:
+    def after(step: int, game: Game, metrics: dict[str, Array]) -> None:
       bar.update()
       if step % 50 == 0 and not bar.disable:
         bar.set_postfix({name: float(metrics[name]) for name in ("pixels", "features", "loss_w")})
+      asked = interruption.signal
+      if asked is None and step % options.encoder_save_every and step < last:
+        return
+      if not all(math.isfinite(value) for value in jax.device_get(metrics).values()):
+        raise run.RunError(
+          f"the encoder has diverged by step {step}, and this is not saved: take a smaller "
+          "--encoder-rate"
+        )
+      save(path, game, settings)
+      if asked is not None:
+        bar.close()
+        said = (
+          f"stopped and saved at step {step} of the encoder's training; the same command goes on"
+        )
+        print(said, file=sys.stderr)
+        raise SystemExit(128 + asked)
 
-    encoder, params = train_encoder(frozen, options, pictures, options.seed, report)
-  params = jax.device_get(params)
-  with replacing(path) as temporary:
-    temporary.write_bytes(serialization.msgpack_serialize({"settings": settings, "params": params}))
-  return encoder, params
+    return train_encoder(frozen, options, game, pictures, options.seed, after).generator.params
+
+
+def determining(options: Options, restored: Restored) -> dict[str, Any]:
+  """All that an encoder depends on, by name."""
+  names = [field.name for field in dataclasses.fields(Settings)]
+  settings = {name: getattr(options, name) for name in [*names, "seed", "features", "ema"]}
+  config = restored.config
+  data = {name: getattr(config, name) for name in ("dataset", "split", "limit", "channels")}
+  # A run of the same name may be another run.
+  weights = digest_of(restored.game.generator.evaluated(average=options.ema))
+  return settings | data | {"generator": weights}
+
+
+def digest_of(variables: PyTree) -> str:
+  """Of the values of variables."""
+  digest = hashlib.sha256()
+  for leaf in jax.tree.leaves(jax.device_get(variables)):
+    digest.update(np.ascontiguousarray(leaf).tobytes())
+  return digest.hexdigest()
 
 
 def score(
@@ -302,4 +366,5 @@ def table(rows: list[dict[str, Any]]) -> str:
 
 if __name__ == "__main__":
   with run.command_line():
+    run.use_compilation_cache()  # a start that goes on has compiled it all before
     main(tyro.cli(Options))

@@ -11,7 +11,7 @@ from typing import Any
 
 import jax.numpy as jnp
 from flax import linen as nn
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from jaxgan import layers
 from jaxgan._arrays import at_least_float32
@@ -69,7 +69,7 @@ class Encoder(nn.Module):
   def __call__(
     self,
     images: Float[Array, "batch height width channels"],
-    unlocked: Float[Array, ""] | float | None = None,
+    unlocked: Int[Array, ""] | int | None = None,
     *,
     train: bool,
   ) -> Float[Array, "batch layers style"]:
@@ -106,9 +106,12 @@ class Encoder(nn.Module):
 class StyleDiscriminator(nn.Module):
   """Tells styles of the mapping network from those of an encoder.
 
+  As the authors' code, of plain dense layers: the paper's learning rate is far too small for
+  equalised ones.
+
   Attributes:
-    width: features of each layer.
-    depth: number of layers.
+    width: features of each hidden layer.
+    depth: number of layers, the last one counted.
 
   >>> import jax
   >>> d, w = StyleDiscriminator(width=8), jnp.zeros([2, 16])
@@ -123,6 +126,6 @@ class StyleDiscriminator(nn.Module):
   def __call__(self, w: Float[Array, "batch style"], *, train: bool) -> Float[Array, " batch"]:
     """Maps styles to logits."""
     del train  # nothing here differs
-    for i in range(self.depth):
-      w = _activate(layers.EqualizedDense(self.width, name=f"fc{i}")(w))
-    return layers.EqualizedDense(1, name="out")(w)[:, 0]
+    for i in range(self.depth - 1):
+      w = nn.leaky_relu(nn.Dense(self.width, name=f"fc{i}")(w), 0.2)
+    return nn.Dense(1, name="out")(w)[:, 0]

@@ -2,6 +2,7 @@
 
 from jaxgan.training import games, objectives
 from jaxgan.training.averages import ramped_decay
+from jaxgan.training.pool import Pool, pool_init, pool_query
 from jaxgan.training.population import member, population, stack
 from jaxgan.training.sharding import (
   AXIS,
@@ -33,6 +34,7 @@ __all__ = [
   "Network",
   "Objective",
   "Player",
+  "Pool",
   "Step",
   "Style",
   "StyleNetwork",
@@ -46,6 +48,8 @@ __all__ = [
   "member",
   "new_player",
   "objectives",
+  "pool_init",
+  "pool_query",
   "population",
   "population_mesh",
   "population_parallel",

@@ -1,6 +1,7 @@
 """Inversion by its command, of a generator that has not learnt anything."""
 
 import json
+import signal
 from types import SimpleNamespace
 
 import jax
@@ -99,12 +100,74 @@ def test_it_scores_draws_and_keeps_its_encoder(options, tmp_path, capsys, monkey
     np.testing.assert_array_equal(styles["encoder"], first)
 
 
+def test_a_stopped_training_goes_on_and_gives_the_same(options, tmp_path, capsys, monkeypatch):
+  class Stopping(inversion.Interruption):
+    """Asked to stop in the third step."""
+
+    def __init__(self):
+      super().__init__()
+      self.asked = 0
+
+    @property
+    def signal(self):
+      self.asked += 1
+      return signal.SIGTERM if self.asked >= 3 else None
+
+    @signal.setter
+    def signal(self, value):
+      pass
+
+  struck = dict(methods="encoder", directions=0, workdir=str(tmp_path / "struck"))
+  with monkeypatch.context() as patch:
+    patch.setattr(inversion, "Interruption", Stopping)
+    with pytest.raises(SystemExit) as stopped:
+      inversion.main(options(**struck))
+  assert stopped.value.code == 128 + signal.SIGTERM
+  said = capsys.readouterr().err
+  assert "stopped and saved at step 3 of the encoder's training; the same command goes on" in said
+  assert not (tmp_path / "struck" / "inversion.json").exists()
+  inversion.main(options(**struck))
+  assert "the encoder's training goes on at step 3 of 4" in capsys.readouterr().err
+  inversion.main(options(**{**struck, "workdir": str(tmp_path / "whole")}))
+  files = [tmp_path / name / "encoder.msgpack" for name in ("struck", "whole")]
+  assert files[0].read_bytes() == files[1].read_bytes()
+
+  # A changed setting of the encoder starts anew, one of the savings does not.
+  capsys.readouterr()
+  inversion.main(options(**struck, encoder_save_every=1))
+  assert "encoder" not in capsys.readouterr().err.replace(str(tmp_path), "")
+  inversion.main(options(**struck, pool=7, encoder_rate=1e-4))
+  said = capsys.readouterr().err
+  assert "encoder.msgpack is of other settings (encoder_rate, pool): trained anew" in said
+  assert files[0].read_bytes() != files[1].read_bytes()
+
+
+def test_the_encoder_of_another_generator_of_that_name_is_not_taken(options, capsys, monkeypatch):
+  inversion.main(options(methods="encoder", directions=0))
+  digest = inversion.digest_of
+
+  def moved(variables):
+    return digest(jax.tree.map(lambda x: x + 1.0, variables))
+
+  monkeypatch.setattr(inversion, "digest_of", moved)
+  inversion.main(options(methods="encoder", directions=0))
+  assert "is of other settings (generator): trained anew" in capsys.readouterr().err
+
+
+def test_a_training_that_diverges_is_not_saved(options, tmp_path):
+  with pytest.raises(run.RunError, match="the encoder has diverged by step 4"):
+    inversion.main(options(methods="encoder", pixel_weight=float("nan")))
+  assert not (tmp_path / "out" / "encoder.msgpack").exists()
+
+
 @pytest.mark.parametrize(
   ("changed", "said"),
   [
     (dict(methods="w,x"), "--methods=w,x must be a list of w, w_plus, encoder"),
     (dict(steps=0), "--steps=0 must be positive"),
     (dict(columns=1), "--columns=1"),
+    (dict(pool=-1), "--pool=-1 must be 0"),
+    (dict(encoder_save_every=0), "--encoder-save-every=0 must be positive"),
     (dict(unlock_from=0.9), "--unlock-from=0.9"),
     (dict(features="vgg"), "--features=vgg"),
     (dict(images="digits"), "--images=digits --split=train is what the run learnt from"),
