@@ -4,7 +4,7 @@ import dataclasses
 import json
 import pathlib
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import jax
@@ -76,7 +76,7 @@ def main(options: Options) -> list[Score]:
     temporary.write_text(json.dumps(content, indent=2) + "\n")
   written = [name]
   if history := evaluation.read_scores(workdir):
-    plot(workdir / "scores.png", history)
+    plot(workdir / "scores.png", {workdir.name: history})
     written.append("scores.png")
   print(f"written to {workdir}: {', '.join(written)}", file=sys.stderr)
   return scores
@@ -142,20 +142,32 @@ def table(scores: list[Score], step: int) -> str:
   return "\n".join(rows)
 
 
-def plot(path: pathlib.Path, history: list[tuple[int, Score]]) -> None:
-  """Each score over the steps, with twice its standard error."""
+def plot(
+  path: pathlib.Path, histories: Mapping[str, Sequence[tuple[int, Score]]], along: str = "step"
+) -> None:
+  """Each score of each run over its training, with twice its standard error.
+
+  Args:
+    path: of the picture.
+    histories: by the name of the run, its scores by their place in the training.
+    along: what tells the place.
+  """
   import matplotlib.pyplot as plt
 
-  names = list(dict.fromkeys(score.name for _, score in history))
+  names = list(dict.fromkeys(score.name for history in histories.values() for _, score in history))
   figure, axes = plt.subplots(1, len(names), figsize=(3.4 * len(names), 2.6), squeeze=False)
   for ax, name in zip(axes[0], names, strict=True):
-    points = [(step, score) for step, score in history if score.name == name]
-    errors = [2 * (score.standard_error or 0.0) for _, score in points]
-    values = [score.value for _, score in points]
-    ax.errorbar([step for step, _ in points], values, errors, marker=".", capsize=2)
-    ax.set(title=name, xlabel="step")
+    for run_name, history in histories.items():
+      points = [(place, score) for place, score in history if score.name == name]
+      errors = [2 * (score.standard_error or 0.0) for _, score in points]
+      values = [score.value for _, score in points]
+      places = [place for place, _ in points]
+      ax.errorbar(places, values, errors, marker=".", capsize=2, label=run_name)
+    ax.set(title=name, xlabel=along)
     ax.title.set_fontsize(9)
     ax.grid(alpha=0.3)
+  if len(histories) > 1:
+    axes[0, 0].legend(fontsize=8)
   figure.tight_layout()
   with replacing(path) as temporary:
     figure.savefig(temporary, dpi=90, format="png")
