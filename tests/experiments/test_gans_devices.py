@@ -23,7 +23,7 @@ from jaxgan import training
 from jaxgan.types import ImageSpec
 
 SPEC = ImageSpec((16, 16, 1), tuple("0123456789"))
-COMMON = dict(workdir="unused", resolution=16, width=5, batch_size=16)
+COMMON = dict(workdir="unused", resolution=16, width=5, batch_size=16, steps=3)
 STYLES = dict(width=2, max_width=4, latent_dim=6, style_dim=6, depth=1, group_size=2)
 SYSTEMS = {
   "gan": (gan, {}),
@@ -38,7 +38,11 @@ SYSTEMS = {
     biggan,
     dict(n_dis=1, shared=4, hierarchical=True, latent_dim=12, orthogonal_weight=1e-4),
   ),
-  "progan": (progan, dict(width=2, max_width=4, latent_dim=6, group_size=2)),
+  # Five steps are all of its stages.
+  "progan": (
+    progan,
+    dict(width=2, max_width=4, latent_dim=6, group_size=2, stable_steps=1, fade_steps=1, steps=5),
+  ),
   "stylegan": (stylegan, STYLES),
   "stylegan2": (
     stylegan2,
@@ -59,7 +63,9 @@ def wide(tree):
 )
 def test_eight_devices_play_the_game_of_one_in_float64(name, x64):
   module, flags = SYSTEMS[name]
-  system = module.build(module.Config(**{**COMMON, **flags}), SPEC)
+  config = module.Config(**{**COMMON, **flags})
+  system = module.build(config, SPEC)
+  step_at = system.step_at or (lambda t: system.step)
   key = jax.random.key(7)
   batch = {
     "image": jax.random.uniform(key, (1, 16, *SPEC.shape), jnp.float64, -1.0, 1.0),
@@ -69,9 +75,10 @@ def test_eight_devices_play_the_game_of_one_in_float64(name, x64):
   for n in (1, 8):
     mesh = training.data_mesh(jax.devices()[:n])
     game = jax.device_put(wide(system.init(jax.random.key(0))), training.replicated(mesh))
-    step = training.data_parallel(system.step, mesh)
-    for _ in range(3):
-      game, metrics = step(game, jax.device_put(batch, training.batch_sharding(mesh)))
+    steps = {play: training.data_parallel(play, mesh) for play in map(step_at, range(config.steps))}
+    for t in range(config.steps):
+      sharded = jax.device_put(batch, training.batch_sharding(mesh))
+      game, metrics = steps[step_at(t)](game, sharded)
     players = [(p.params, p.collections) for p in (game.discriminator, game.generator)]
     ends.append(jax.device_get((players, metrics)))
   for a, b in zip(*map(jax.tree.leaves, ends), strict=True):
