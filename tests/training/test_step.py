@@ -204,6 +204,34 @@ def test_batch_statistics_are_averaged_with_the_weights():
   assert not np.allclose(jax.tree.leaves(averaged)[0], jax.tree.leaves(raw)[0], atol=1e-7)
 
 
+class Counting(Painter):
+  """A generator that keeps a moving average of its own."""
+
+  @nn.compact
+  def __call__(self, z, *, train):
+    mean = self.variable("averages", "z", jnp.zeros, z.shape[1:])
+    if train and self.is_mutable_collection("averages"):
+      mean.value = mean.value + 0.5 * (jax.lax.pmean(z.mean(0), self.axis_name) - mean.value)
+    return jnp.tanh(nn.Dense(16 * 16)(z)).reshape(-1, 16, 16, 1)
+
+
+def test_what_is_an_average_is_not_averaged_again():
+  gan = system(optax.sgd(0.1), Counting(), Judge(), ema_decay=0.9)
+  mesh = training.data_mesh(jax.devices()[:1])
+  step = training.data_parallel(gan.step, mesh)
+  game = start(gan, mesh)
+  for t in range(3):  # donated each time
+    game, _ = step(game, pictures(t))
+  player = game.generator
+  mean = np.asarray(player.collections["averages"]["z"])
+  assert np.abs(mean).max() > 0
+  np.testing.assert_array_equal(player.average["averages"]["z"], mean)
+  weights = [
+    variables["params"]["Dense_0"]["kernel"] for variables in (player.average, player.variables)
+  ]
+  assert not np.array_equal(*weights)
+
+
 def test_each_discriminator_step_has_its_own_batch():
   """Three updates in a step equal three steps whose generator stands still."""
   gan = small(optax.sgd(0.1), d_steps=3)
