@@ -116,7 +116,7 @@ def train_population(build: Build, config: Config) -> int:
   source = jax.device_put((images, plan.dataset.labels), training.replicated(mesh))
   order = _Order(config, plan, members)
   with _numbers_only(config):
-    jax.eval_shape(play, population.abstract, source, order(0, 1))
+    figures = jax.eval_shape(play, population.abstract, source, order(0, 1))[1]
   evaluators = evaluator(config, plan.dataset) if config.eval_every else None
 
   with contextlib.ExitStack() as stack:
@@ -138,6 +138,11 @@ def train_population(build: Build, config: Config) -> int:
     images_per_step = len(members) * config.batch_size * _updates(plan, config.steps - 1)
     progress = stack.enter_context(Progress(step, config.steps, images_per_step))
     note = Note() if checkpoints.latest is None else checkpoints.note(step)
+    if note.pending and note.pending.keys() != figures.keys():
+      raise RunError(
+        f"checkpoint {step} in {config.workdir} notes figures of another program, "
+        f"{', '.join(note.pending)}: take the version of the run, or another workdir"
+      )
     log = stack.enter_context(Log(config.workdir, step, Monitor(checks=()), lines=note.lines))
     log.hyperparameters(flags)
     reports = []
