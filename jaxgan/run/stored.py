@@ -191,7 +191,7 @@ def check(folder: pathlib.Path, like: Game) -> None:
       found = checksum(leaves, written.get(_NOTE))
       if written.get(_CHECKSUM, found) not in (found, None):
         raise ValueError("its checksum is another")
-      _note(written, np.shape(like.generator.step))  # which members of a population have each
+      _note(written, like.key.shape[:-1])  # each member of a population has a key
       return
     if written.get(_FORMS, _digest(there)) != _digest(there):
       raise ValueError("the description of its leaves is another")
