@@ -70,12 +70,14 @@ class Note:
     lines: of the log; None where it is not known.
     owed: the step's score has not been taken.
     lost: members of a population that have diverged.
+    logged: lines of each member's log.
   """
 
   pending: dict[str, list[Any]] = dataclasses.field(default_factory=dict)
   lines: int | None = None
   owed: bool = False
   lost: list[int] = dataclasses.field(default_factory=list)
+  logged: list[int] = dataclasses.field(default_factory=list)
 
   def check(self, row: tuple[int, ...] | None = None) -> None:
     """Raises ValueError for what no run has noted.
@@ -83,7 +85,7 @@ class Note:
     Args:
       row: shape of a step's figure, if it is known: one number, or one of each member.
     """
-    counts = [*self.lost, *([] if self.lines is None else [self.lines])]
+    counts = [*self.lost, *self.logged, *([] if self.lines is None else [self.lines])]
     if not all(type(x) is int and x >= 0 for x in counts) or type(self.owed) is not bool:
       raise ValueError("its note counts with what is no number")
     for column in self.pending.values():
@@ -92,6 +94,8 @@ class Note:
         raise ValueError("its note has figures that are no numbers")
       if row is not None and found.shape[1:] != row:
         raise ValueError(f"its note has figures of {found.shape[1:]}, and not {row}")
+    if row is not None and self.logged and len(self.logged) != math.prod(row):
+      raise ValueError(f"its note has {len(self.logged)} members' logs, and not {row}")
 
 
 def metadata(stored: Game, note: Note) -> dict[str, Any]:
