@@ -1,11 +1,14 @@
 """Files that appear whole or not at all, and where they are kept."""
 
 import contextlib
+import json
 import os
 import pathlib
+import stat
 from collections.abc import Iterator
+from typing import Any
 
-__all__ = ["replacing", "user_cache"]
+__all__ = ["read_json", "replacing", "user_cache"]
 
 
 @contextlib.contextmanager
@@ -22,6 +25,30 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[pathlib.Path]:
     os.replace(temporary, path)
   finally:
     temporary.unlink(missing_ok=True)
+
+
+def read_json(path: str | os.PathLike[str], most: int) -> Any:
+  """The content of a file that may be anybody's.
+
+  Args:
+    path: of the file.
+    most: bytes that it may have.
+
+  Raises:
+    ValueError: it is no ordinary file, larger, or no JSON.
+    OSError: it cannot be read.
+  """
+  # A pipe would be waited for without end.
+  with open(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)), "rb") as file:
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+      raise ValueError(f"{os.path.basename(path)} is no ordinary file")
+    content = file.read(most + 1)
+  if len(content) > most:
+    raise ValueError(f"{os.path.basename(path)} has more than {most >> 20} MB")
+  try:
+    return json.loads(content.decode())
+  except RecursionError as error:
+    raise ValueError(f"{os.path.basename(path)} is nested without end") from error
 
 
 def user_cache(*parts: str) -> pathlib.Path:

@@ -1,8 +1,10 @@
 """Several processes play the game of one, in float64: the step, and the whole program."""
 
+import contextlib
 import json
 import os
 import pathlib
+import random
 import socket
 import subprocess
 import sys
@@ -27,22 +29,35 @@ FLAGS = [
 ]
 
 
-def free_port():
-  with socket.socket() as server:
-    server.bind(("127.0.0.1", 0))
-    return server.getsockname()[1]
+def free_port(among=(0,)):
+  for port in among:
+    with contextlib.suppress(OSError), socket.socket() as server:
+      server.bind(("127.0.0.1", port))
+      return server.getsockname()[1]
+  raise AssertionError("no port is free")
 
 
-def together(commands, devices, **variables):
-  """Runs processes side by side, each with so many devices; what they said on stderr."""
+def together(commands, devices, *, each=None, **variables):
+  """Runs processes side by side, each with so many devices; what they said on stderr.
+
+  Args:
+    commands: modules and their flags.
+    devices: of each.
+    each: environment variables of each process alone.
+    variables: of all.
+  """
   kept = {k: v for k, v in os.environ.items() if k not in {"XLA_FLAGS", "JAX_PLATFORMS"}}
   flags = f"--xla_force_host_platform_device_count={devices} --xla_backend_optimization_level=0"
   environment = kept | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu", **variables}
   started = [
     subprocess.Popen(
-      [sys.executable, "-m", *command], cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True
+      [sys.executable, "-m", *command],
+      cwd=ROOT,
+      env=environment | own,
+      stderr=subprocess.PIPE,
+      text=True,
     )
-    for command in commands
+    for command, own in zip(commands, each or [{}] * len(commands), strict=True)
   ]
   said = [each.communicate(timeout=600)[1] for each in started]
   codes = [each.returncode for each in started]
@@ -128,3 +143,67 @@ def test_a_run_moves_between_meshes_and_processes(networks, x64, tmp_path):
 def test_flags_that_do_not_fit_are_refused(flags, message):
   with pytest.raises(run.RunError, match=message):
     processes.connect(dcgan.Config(workdir="", **flags))
+
+
+def slurm(job, index):
+  """What srun sets for each of two tasks on a node."""
+  return {
+    "SLURM_JOB_ID": str(job),
+    "SLURM_STEP_NODELIST": "localhost",
+    "SLURM_NTASKS": "2",
+    "SLURM_STEP_NUM_NODES": "1",
+    "SLURM_PROCID": str(index),
+    "SLURM_LOCALID": str(index),
+  }
+
+
+def open_mpi(job, index):
+  """What mpirun of version 4 sets for each of two processes on a node."""
+  return {
+    "OMPI_MCA_orte_hnp_uri": f"{job << 12}.0;tcp://127.0.0.1:34911",
+    "OMPI_COMM_WORLD_SIZE": "2",
+    "OMPI_COMM_WORLD_RANK": str(index),
+    "OMPI_COMM_WORLD_LOCAL_RANK": str(index),
+  }
+
+
+@pytest.mark.parametrize("launcher", [slurm, pytest.param(open_mpi, marks=pytest.mark.slow)])
+def test_processes_find_each_other_by_what_their_launcher_sets(launcher, tmp_path):
+  """JAX takes the port from the job's number."""
+  ports = range(65535 - (1 << 12) + 1, 65536)
+  job = free_port(random.sample(ports, len(ports))) - ports[0]
+  small = ["--resolution=8", "--width=2", "--latent-dim=4", "--batch-size=8", "--limit=64"]
+  flags = [*small, "--log-every=1", "--steps=2", "--coordinator=auto"]
+  command = ["experiments.dcgan", f"--workdir={tmp_path / 'run'}", *flags]
+  said = together([command] * 2, 1, each=[launcher(job, index) for index in range(2)])
+  assert "2 x cpu" in said[0]
+  assert "done: 2 steps" in said[0]
+  assert "done" not in said[1]
+  assert [x[0] for x in losses(tmp_path / "run")] == [1, 2]
+
+
+def test_a_process_told_by_hand_keeps_all_its_devices(monkeypatch):
+  """Under Slurm too, whose task JAX gives one device."""
+  told = {}
+  monkeypatch.setattr(jax.distributed, "initialize", lambda *_, **options: told.update(options))
+  processes.connect(dcgan.Config(workdir="", coordinator="a:1", num_processes=2, process_id=0))
+  assert told["cluster_detection_method"] == "deactivate"
+  processes.connect(dcgan.Config(workdir="", coordinator="auto"))
+  assert told["cluster_detection_method"] is None
+
+
+@pytest.mark.parametrize(
+  ("error", "message"),
+  [
+    (ValueError("coordinator_address should be defined."), "nothing here tells of other processes"),
+    (KeyError("OMPI_COMM_WORLD_SIZE"), "'OMPI_COMM_WORLD_SIZE' is not set"),
+    (ConnectionError("metadata.google.internal"), "--coordinator=auto: metadata.google.internal"),
+  ],
+)
+def test_what_cannot_be_found_out_is_said(monkeypatch, error, message):
+  def fail(*_, **options):
+    raise error
+
+  monkeypatch.setattr(jax.distributed, "initialize", fail)
+  with pytest.raises(run.RunError, match=message):
+    processes.connect(dcgan.Config(workdir="", coordinator="auto"))

@@ -7,6 +7,7 @@ import itertools
 import json
 import os
 import pathlib
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple, cast
@@ -15,11 +16,11 @@ import jax
 import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers as policies
 
-from jaxgan._files import replacing
+from jaxgan._files import read_json, replacing
 from jaxgan.run.config import RunError
 from jaxgan.run.ending import is_loss
 from jaxgan.run.processes import gather, is_first, wait
-from jaxgan.run.stored import DamagedError, Note, check, metadata, note_of, reading, storable
+from jaxgan.run.stored import DamagedError, Note, check, metadata, note_of, read, storable
 from jaxgan.run.writing import writing
 from jaxgan.training import Game
 
@@ -54,21 +55,34 @@ class Checkpoints:
     folder = pathlib.Path(workdir).absolute() / "checkpoints"
     if read_only and not folder.is_dir():
       raise RunError(f"no checkpoints in {workdir}: the run has not come to its first one")
-    self._folder = folder
+    self._folder, self._read_only = folder, read_only
+    _check_names(folder, read_only)
     _check_scores(folder, read_only)
+    self._scores = _scores(folder)
+    self._manager = self._open()
+
+  def _open(self) -> ocp.CheckpointManager:
     with writing(self._folder):
-      self._manager = ocp.CheckpointManager(
-        folder,
+      return ocp.CheckpointManager(
+        self._folder,
         item_handlers=ocp.StandardCheckpointHandler(),
         options=ocp.CheckpointManagerOptions(
-          preservation_policy=policies.AnyPreservationPolicy([policies.LatestN(2), _Best()]),
+          preservation_policy=policies.AnyPreservationPolicy(
+            [policies.LatestN(2), _Best(self._scores)]
+          ),
           best_fn=lambda metrics: metrics[_SCORE],  # has scores stored; `_best` ranks them
           best_mode="min",
           step_prefix="step",
-          cleanup_tmp_directories=not read_only,
-          read_only=read_only,
+          cleanup_tmp_directories=not self._read_only,
+          read_only=self._read_only,
+          lightweight_initialize=True,  # else it reads what each checkpoint has, of any size
         ),
       )
+
+  def _reopen(self) -> None:
+    """After a change by hand; orbax's own `reload` reads what each checkpoint has."""
+    self._manager.close()
+    self._manager = self._open()
 
   def __enter__(self) -> "Checkpoints":
     return self
@@ -91,7 +105,7 @@ class Checkpoints:
   @property
   def best(self) -> int | None:
     """Step of the lowest score among those of the newest score's name, None if none has one."""
-    return _best({step: self._manager.metrics(step) for step in self.steps})
+    return _best({step: self._scores.get(step) for step in self.steps})
 
   def note(self, step: int) -> Note:
     """What was noted with a checkpoint."""
@@ -112,6 +126,8 @@ class Checkpoints:
     if step == self.latest:
       return
     stored = storable(game)
+    if score is not None:
+      self._scores[step] = _metrics(score)
     with writing(self._folder):
       self._manager.save(
         step,
@@ -127,7 +143,7 @@ class Checkpoints:
       with writing(path), replacing(path) as temporary:
         temporary.write_text(json.dumps(_metrics(score)))
     wait("score")
-    self._manager.reload()
+    self._scores[step] = _metrics(score)
 
   def restore_newest(self, like: Game) -> Game:
     """Reads the newest checkpoint that is whole; damaged ones are said and put aside.
@@ -165,7 +181,8 @@ class Checkpoints:
         aside = _set_aside(folder, self._folder.parent, folder.name)
       print(f"checkpoint {step} is now in {aside}; going on from an earlier one", file=sys.stderr)
     wait("put aside")
-    self._manager.reload()
+    self._scores.pop(step, None)
+    self._reopen()
 
   def restore(self, like: Game, which: Which = "latest") -> Game:
     """Reads a checkpoint.
@@ -194,12 +211,12 @@ class Checkpoints:
       found = ["damaged" if isinstance(error, DamagedError) else "refused", str(error)]
     kinds, texts = zip(*map(json.loads, gather(json.dumps(found))), strict=True)
     if set(kinds) == {"damaged"}:
-      others = ", ".join(str(each) for each in self.steps if each != step) or "there is none"
-      raise DamagedError(f"{texts[0]}; another, {others}, may be whole")
+      others = ", ".join(str(each) for each in self.steps if each != step)
+      remedy = f"another, {others}, may be whole" if others else "there is no other: start anew"
+      raise DamagedError(f"{texts[0]}; {remedy}")
     if set(kinds) != {""}:  # also what one process finds damaged, and another whole
       raise RunError(next(text for text in texts if text))
-    with reading(self._folder / f"step_{step}"):  # what only orbax reads
-      stored = self._manager.restore(step, args=ocp.args.StandardRestore(storable(like)))
+    stored = read(self._folder / f"step_{step}", storable(like))
     return stored.replace(key=jax.random.wrap_key_data(stored.key))
 
 
@@ -208,8 +225,11 @@ def _metrics(score: Ranked) -> dict[str, Any]:
 
 
 class _Best(policies.PreservationPolicy):
+  def __init__(self, scores: Mapping[int, Any]) -> None:
+    self._scores = scores
+
   def should_preserve(self, checkpoints: Sequence[Any], *, context: object) -> list[bool]:
-    best = _best({each.step: each.metrics for each in checkpoints})
+    best = _best({each.step: self._scores.get(each.step) for each in checkpoints})
     return [each.step == best for each in checkpoints]
 
 
@@ -223,15 +243,52 @@ def _best(scores: Mapping[int, Any]) -> int | None:
   return min(alike, key=lambda step: (scored[step][_SCORE], -step))
 
 
+def _check_names(folder: pathlib.Path, read_only: bool) -> None:
+  """Puts what is in the place of a checkpoint, and none, aside; orbax would count it as one."""
+  if is_first() and folder.is_dir():
+    for path in list(folder.iterdir()):
+      if not path.name.startswith("step_") or "tmp" in path.name:
+        continue
+      if not (_step_of(path) and path.is_dir()):
+        if read_only:
+          raise RunError(f"{path} is no checkpoint: move it to another place")
+        aside = _set_aside(path, folder.parent, path.name[:99])
+        print(f"{path} is no checkpoint and now in {aside}", file=sys.stderr)
+  wait("names")
+
+
+def _step_of(path: pathlib.Path) -> str:
+  """The number of a folder that orbax could have made, or ""."""
+  found = re.fullmatch(r"step_(0|[1-9]\d{0,9})", path.name, re.ASCII)
+  return found[1] if found and int(found[1]) < 1 << 31 else ""
+
+
+def _scores(folder: pathlib.Path) -> dict[int, Any]:
+  return {
+    int(path.parts[-3].removeprefix("step_")): _score_in(path)
+    for path in folder.glob("step_*/metrics/metrics")
+    if _step_of(path.parents[1])
+  }
+
+
+def _score_in(path: pathlib.Path) -> dict[str, Any]:
+  """Raises ValueError and its like for what is no score."""
+  score = read_json(path, 1 << 16)
+  value, name = score[_SCORE], score.get(_NAME)
+  if type(value) not in (int, float) or not isinstance(name, str | None):
+    raise ValueError("no score")
+  return {_SCORE: float(value), _NAME: name}
+
+
 def _check_scores(folder: pathlib.Path, read_only: bool) -> None:
-  """Puts scores that cannot be read aside, since orbax stops at one; their checkpoints stay."""
+  """Puts scores that cannot be read aside; their checkpoints stay."""
   if is_first():
     for path in folder.glob("step_*/metrics/metrics"):
       try:
-        float(json.loads(path.read_text())[_SCORE])
+        _score_in(path)
       except OSError as error:
         raise RunError(f"{path} cannot be read: {error.strerror}") from error
-      except (ValueError, LookupError, TypeError) as error:
+      except (ValueError, LookupError, TypeError, AttributeError, OverflowError) as error:
         if read_only:
           raise RunError(f"{path} is damaged: delete its folder, {path.parent}") from error
         aside = _set_aside(path.parent, folder.parent, f"{path.parent.parent.name}_metrics")
@@ -243,5 +300,5 @@ def _set_aside(path: pathlib.Path, workdir: pathlib.Path, name: str) -> pathlib.
   aside = workdir / "damaged"
   aside.mkdir(exist_ok=True)
   free = (aside / f"{name}_{number}" for number in itertools.count())
-  path.rename(next(each for each in free if not each.exists()))
+  path.rename(next(each for each in free if not os.path.lexists(each)))
   return aside

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal, TypeVar
 import jax.numpy as jnp
 import tyro
 
-from jaxgan._files import replacing
+from jaxgan._files import read_json, replacing
 from jaxgan.run.flags import (
   Count,
   Decay,
@@ -253,7 +253,7 @@ class Record:
     if not path.exists():
       return None
     try:
-      content = json.loads(path.read_text())
+      content = read_json(path, 1 << 24)
       spec = content.pop("spec")
       shape, classes = tuple(spec["shape"]), tuple(spec["classes"])
       flags = content["config"]

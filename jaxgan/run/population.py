@@ -116,7 +116,7 @@ def train_population(build: Build, config: Config) -> int:
   source = jax.device_put((images, plan.dataset.labels), training.replicated(mesh))
   order = _Order(config, plan, members)
   with _numbers_only(config):
-    jax.eval_shape(play, population.abstract, source, order(0, 1))
+    figures = jax.eval_shape(play, population.abstract, source, order(0, 1))[1]
   evaluators = evaluator(config, plan.dataset) if config.eval_every else None
 
   with contextlib.ExitStack() as stack:
@@ -138,11 +138,17 @@ def train_population(build: Build, config: Config) -> int:
     images_per_step = len(members) * config.batch_size * _updates(plan, config.steps - 1)
     progress = stack.enter_context(Progress(step, config.steps, images_per_step))
     note = Note() if checkpoints.latest is None else checkpoints.note(step)
+    if note.pending and note.pending.keys() != figures.keys():
+      raise RunError(
+        f"checkpoint {step} in {config.workdir} notes figures of another program, "
+        f"{', '.join(note.pending)}: take the version of the run, or another workdir"
+      )
     log = stack.enter_context(Log(config.workdir, step, Monitor(checks=()), lines=note.lines))
     log.hyperparameters(flags)
     reports = []
     for index, member in enumerate(members):
-      report = Report(build, config, plan, member, index, step, progress.say)
+      lines = note.logged[index] if note.logged else None
+      report = Report(build, config, plan, member, index, step, progress.say, lines)
       report.alive = index not in note.lost
       reports.append(stack.enter_context(report))
       if evaluators is not None:
@@ -160,24 +166,41 @@ def train_population(build: Build, config: Config) -> int:
       append_ranking(config.workdir, step, members, found)
       return min(filter(None, found), key=lambda each: each.value, default=None)
 
-    if note.owed and (best := scored()) is not None:
-      checkpoints.rank(step, best)
-    clock, since = time.perf_counter(), step
+    def reported() -> None:
+      if evaluators is not None or step == config.steps:
+        for report in reports:
+          if report.alive:
+            report.figures(training.member(game, report.index))
+
+    if note.owed:
+      if (best := scored()) is not None:
+        checkpoints.rank(step, best)
+      reported()
+    started = time.perf_counter()
+    clock, since = started, step
     for steps in spans(plan.system, step, config.steps, config.steps_per_call):
       game, metrics = play(game, source, order(step, steps))
       pending.append(metrics)
       if len(pending) > _AHEAD:
         jax.block_until_ready(pending[-1 - _AHEAD])
+      if started:
+        jax.block_until_ready(metrics)
+        clock = time.perf_counter()
+        which = "first step" if steps == 1 else f"first {steps} steps"
+        progress.say(f"{which} after {clock - started:.1f} s, most of it compilation")
+        progress.restart()
+        since, started = step + steps, 0.0
       step += steps
       progress.advance(steps)
 
       last, stopping = step == config.steps, interruption.signal is not None
       if last or step % config.log_every == 0:
         columns = {name: column.mean(0) for name, column in _columns(pending).items()}
-        rate = (step - since) / (time.perf_counter() - clock)
         for report in reports:
           report.take(step, {name: float(column[report.index]) for name, column in columns.items()})
-        values = {**_spread(columns), "steps_per_second": rate}
+        values = _spread(columns)
+        if step > since:
+          values["steps_per_second"] = (step - since) / max(time.perf_counter() - clock, 1e-9)
         log.scalars(step, values)
         progress.show(values)
         pending, since = [], step
@@ -198,7 +221,12 @@ def train_population(build: Build, config: Config) -> int:
         lost = [report.index for report in reports if not report.alive]
         if len(lost) == len(reports):
           raise _all_lost(len(lost), step)
-        checkpoints.save(game, best, Note(left, log.lines, owed, lost))
+        try:
+          if due and not owed:
+            reported()
+        finally:  # also where a report, which is not the loop's own, fails
+          logged = [report.lines for report in reports]
+          checkpoints.save(game, best, Note(left, log.lines, owed, lost, logged))
       if since == step:  # what was done beside the steps does not count
         clock = time.perf_counter()
       if last or stopping:

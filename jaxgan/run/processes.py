@@ -56,12 +56,21 @@ def connect(config: Config) -> None:
       address,
       count,
       index,
+      # Told by hand, a process has all devices of its host, also where Slurm would give it one.
+      cluster_detection_method=None if address is None else "deactivate",
       initialization_timeout=_PATIENCE,
       heartbeat_timeout_seconds=_HEARTBEAT,
       shutdown_timeout_seconds=_PATIENCE,
     )
-  except (RuntimeError, ValueError) as error:
+  except (RuntimeError, ValueError, LookupError, OSError, ImportError) as error:
     reason = (str(error) or type(error).__name__).splitlines()[0]
+    if isinstance(error, LookupError):
+      reason = f"{reason} is not set, which should be here"
+    if address is None and "should be defined" in reason:
+      reason = (
+        "nothing here tells of other processes: Slurm does in tasks of srun, Open MPI up to "
+        "version 4 in those of mpirun; give HOST:PORT, --num-processes and --process-id"
+      )
     if "DEADLINE_EXCEEDED" in reason:
       reason = f"not all processes came within {_PATIENCE} s; see what the others said"
     raise RunError(f"--coordinator={config.coordinator}: {reason}") from error

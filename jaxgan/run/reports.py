@@ -39,6 +39,7 @@ class Report(contextlib.AbstractContextManager["Report"]):
     index: its number.
     step: completed steps.
     say: tells a person.
+    lines: of its log at that step, if it is known.
 
   Attributes:
     index: the member's number.
@@ -57,22 +58,30 @@ class Report(contextlib.AbstractContextManager["Report"]):
     index: int,
     step: int,
     say: Callable[[str], None],
+    lines: int | None = None,
   ) -> None:
     folder = folder_of(config.workdir, index)
     folder.mkdir(parents=True, exist_ok=True)
     single = dataclasses.replace(config_of(config, member), workdir=str(folder))
     self.index, self.alive = index, True
-    self.system = build(single, plan.spec) if member.values else plan.system
+    # What varies decides how it samples, and its seed what it reports.
+    own = member.values or plan.system.report is not None
+    self.system = build(single, plan.spec) if own else plan.system
     self.evaluator: Evaluator | None = None
     self._name, self._say = f"member {index} ({member})", say
     classes = len(plan.spec.classes) if len(plan.spec.classes) > 1 else None
     monitor = Monitor(probabilities=plan.system.probabilities, classes=classes)
-    self._log = Log(folder, step, monitor, lambda text: say(f"{self._name}: {text}"))
+    self._log = Log(folder, step, monitor, lambda text: say(f"{self._name}: {text}"), lines)
     self._log.hyperparameters(dataclasses.asdict(single))
     self.judge = Judge(self.system, single, plan.dataset, self._log)
 
   def __exit__(self, *_: object) -> None:
     self._log.__exit__()
+
+  @property
+  def lines(self) -> int:
+    """Of its log."""
+    return self._log.lines
 
   def take(self, step: int, values: Mapping[str, float]) -> None:
     """Logs figures; a member that has any that is no number is given up."""
@@ -101,6 +110,13 @@ class Report(contextlib.AbstractContextManager["Report"]):
     except (DivergedError, NotFiniteError):
       self._give_up(f"samples not finite at step {step}")
       return None
+
+  def figures(self, game: Game) -> None:
+    """Logs what its system reports of a game, beside scores and at the end."""
+    found = dict(self.system.report(game)) if self.system.report is not None else {}
+    if found:
+      self._log.scalars(int(game.step), found)
+      self._say(f"{self._name}: " + ", ".join(f"{name} {x:.4g}" for name, x in found.items()))
 
   def _give_up(self, what: str) -> None:
     self.alive = False

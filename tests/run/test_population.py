@@ -5,6 +5,7 @@ import json
 import pathlib
 import signal
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -43,6 +44,20 @@ def build(config, spec):
 
 
 build.__module__ = dcgan.__name__
+
+
+def reporting(config, spec):
+  """DCGAN with figures of its own."""
+  system = dcgan.build(config, spec)
+
+  def report(game):
+    kernel = jax.tree.leaves(game.generator.params)[-1]
+    return {"seed": float(config.seed), "kernel": float(jnp.abs(kernel).mean())}
+
+  return system._replace(report=report)
+
+
+reporting.__module__ = dcgan.__name__
 
 
 def lines(folder):
@@ -172,7 +187,7 @@ def test_a_record_of_a_population_is_read_back_equal(tmp_path):
 
 
 def test_a_population_stopped_between_lines_goes_on_as_if_it_had_not(tmp_path, monkeypatch):
-  """At a step that would be scored, and in the middle of a line of the log."""
+  """At a step that would be scored and reported, and in the middle of a line of the log."""
 
   class Stopping(population.Interruption):
     def __init__(self):
@@ -188,15 +203,21 @@ def test_a_population_stopped_between_lines_goes_on_as_if_it_had_not(tmp_path, m
     def signal(self, value):
       pass
 
-  options = dict(population=2, seed=3, steps=6, log_every=3, checkpoint_every=2)
+  evaluated = dict(eval_every=2, eval_metrics="swd", eval_samples=16)
+  options = dict(population=2, seed=3, steps=6, log_every=3, checkpoint_every=2, **evaluated)
   struck, whole = tmp_path / "struck", tmp_path / "whole"
   with monkeypatch.context() as patch:
     patch.setattr(population, "Interruption", Stopping)
-    assert run.train_population(build, config(struck, **options)) == 128 + signal.SIGTERM
-  assert run.train_population(build, config(struck, **options)) == 0
-  assert run.train_population(build, config(whole, **options)) == 0
+    stopped = run.train_population(reporting, config(struck, **options))
+    assert stopped == 128 + signal.SIGTERM
+  assert run.train_population(reporting, config(struck, **options)) == 0
+  assert run.train_population(reporting, config(whole, **options)) == 0
   for folder in (".", "members/0", "members/1"):
-    assert sorted(map(str, lines(struck / folder))) == sorted(map(str, lines(whole / folder)))
+    assert lines(struck / folder) == lines(whole / folder)
+  for index in range(2):
+    own = [x for x in lines(whole / f"members/{index}") if "kernel" in x]
+    assert [(x["step"], x["seed"]) for x in own] == [(step, 3.0 + index) for step in (2, 4, 6)]
+    assert len({x["kernel"] for x in own}) == 3
   assert (struck / "population.jsonl").read_text() == (whole / "population.jsonl").read_text()
 
 
