@@ -73,6 +73,7 @@ PRESETS: run.Presets = {
     flip=True,
     width=16,
     max_width=64,
+    r1_gamma=0.2,
     ada_speed=50_000,
     steps=2500,
     **_SMALL,

@@ -40,9 +40,8 @@ __all__ = [
 ]
 
 _CHECKSUM, _FORMS, _NOTE = "crc32", "forms", "note"
-_LARGEST = (
-  1 << 26
-)  # bytes of what describes a checkpoint, and of what it may have beside its arrays
+# Bytes of what describes a checkpoint, and of what it may have beside its arrays.
+_LARGEST = 1 << 26
 _MOST = 100_000  # files, and leaves
 # Begins of tensorstore's errors that prove other content, where others may pass.
 _PROOF = ("DATA_LOSS", "FAILED_PRECONDITION", "INVALID_ARGUMENT", "NOT_FOUND", "OUT_OF_RANGE")
