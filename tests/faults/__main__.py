@@ -24,7 +24,6 @@ from tests.faults.strikes import STRIKES
 from tests.faults.trials import TRIALS, Result, struck
 
 _BEGIN, _END = "<!-- table -->", "<!-- end of table -->"
-_REFUSED = {"pair-refused": "one of two processes refused"}
 
 
 def main() -> None:
@@ -43,7 +42,7 @@ def main() -> None:
   table = as_table(results, names)
   print(table)
   if options.out:
-    write(pathlib.Path(options.out), table, options.tries, options.seed)
+    write(pathlib.Path(options.out), table, options)
   sys.exit(any(result.failure for result in results))
 
 
@@ -75,7 +74,9 @@ def strike(
 
 def as_table(results: list[Result], names: list[str]) -> str:
   """Markdown: a row a fault."""
-  titles = {name: title for name, (title, _) in {**STRIKES, **TRIALS}.items()} | _REFUSED
+  titles = {name: title for name, (title, _) in STRIKES.items()}
+  for rows_of_trial, _ in TRIALS.values():
+    titles |= rows_of_trial
   rows = ["| Fault | Tries | Equal to the untouched run | What was hit |", "|---|---|---|---|"]
   for name, title in titles.items():
     mine = [result for result in results if result.fault == name]
@@ -89,14 +90,15 @@ def as_table(results: list[Result], names: list[str]) -> str:
   return "\n".join(rows)
 
 
-def write(path: pathlib.Path, table: str, tries: int, seed: int) -> None:
+def write(path: pathlib.Path, table: str, options: argparse.Namespace) -> None:
   """Puts a table between the markers of a file."""
   before, rest = path.read_text().split(_BEGIN)
   after = rest.split(_END)[1]
   made = (
-    f"Made by `python -m tests.faults --tries={tries} --seed={seed} --out={path}` with Python "
-    f"{platform.python_version()}, jax {jax.__version__}, jaxlib {jaxlib.__version__}, flax "
-    f"{flax.__version__}, orbax {ocp.__version__} on {platform.system()}, CPU.\n"
+    f"Made by `python -m tests.faults --tries={options.tries} --seed={options.seed} "
+    f"--jobs={options.jobs} --out={path}` with Python {platform.python_version()}, "
+    f"jax {jax.__version__}, jaxlib {jaxlib.__version__}, flax {flax.__version__}, "
+    f"orbax {ocp.__version__} on {platform.system()}, CPU.\n"
   )
   with replacing(path) as temporary:
     temporary.write_text(f"{before}{_BEGIN}\n{table}\n\n{made}{_END}{after}")

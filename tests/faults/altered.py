@@ -1,8 +1,8 @@
 """DCGAN as `python -m experiments.dcgan` runs it, in a world that something is wrong with.
 
-`python -m tests.faults.altered [--nan=STEP] [--once] [--clock] FLAGS...`: the generator's loss and
-parameters are NaN at a step, with `--once` only under the noise that the run began with; the clock
-goes backwards.
+`python -m tests.faults.altered [--nan=STEP] [--once] [--rate=X] [--clock] FLAGS...`: loss and
+parameters of the generator are NaN at a step, with `--once` only under the noise that the run began
+with, with `--rate` only of members of that learning rate; the clock goes backwards.
 """
 
 import argparse
@@ -14,6 +14,7 @@ def main() -> None:
   parser = argparse.ArgumentParser(allow_abbrev=False)
   parser.add_argument("--nan", type=int)
   parser.add_argument("--once", action="store_true")
+  parser.add_argument("--rate", type=float)
   parser.add_argument("--clock", action="store_true")
   options, flags = parser.parse_known_args()
   if options.clock:
@@ -38,6 +39,8 @@ def main() -> None:
       if options.once:
         began = jax.random.split(jax.random.key(config.seed), 4)[0]
         bad &= (jax.random.key_data(game.key) == jax.random.key_data(began)).all()
+      if options.rate is not None:
+        bad &= jnp.float32(config.learning_rate) == jnp.float32(options.rate)
       spoil = jnp.where(bad, jnp.nan, 0.0)
       params = jax.tree.map(lambda x: x + spoil.astype(x.dtype), after.generator.params)
       metrics = {**metrics, "loss_G": metrics["loss_G"] + spoil}

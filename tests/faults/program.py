@@ -15,7 +15,17 @@ import numpy as np
 
 from jaxgan.run.stored import leaves_of
 
-__all__ = ["DRAW", "STEPS", "Program", "Run", "compare", "free_port"]
+__all__ = [
+  "DRAW",
+  "SAVE",
+  "STEPS",
+  "Program",
+  "Run",
+  "arrays",
+  "compare",
+  "compare_part",
+  "free_port",
+]
 
 ROOT = pathlib.Path(__file__).parents[2]
 STEPS = 320
@@ -89,24 +99,33 @@ class Run:
     workdir: may not exist yet.
     folder: as of `Program`.
     steps: of the whole run.
+    flags: besides, of all its starts.
+    module: what is started.
   """
 
-  def __init__(self, workdir: pathlib.Path, folder: pathlib.Path, steps: int = STEPS) -> None:
+  def __init__(
+    self,
+    workdir: pathlib.Path,
+    folder: pathlib.Path,
+    steps: int = STEPS,
+    flags: Sequence[str] = (),
+    module: str = "experiments.dcgan",
+  ) -> None:
     self.workdir, self.folder, self.steps = workdir, folder, steps
+    self._flags, self._module = flags, module
 
   @contextlib.contextmanager
-  def start(
-    self, *flags: str, module: str = "experiments.dcgan", name: str = ""
-  ) -> Iterator[Program]:
+  def start(self, *flags: str, module: str | None = None, name: str = "") -> Iterator[Program]:
     """The program on this workdir; killed at the end if it runs still."""
-    flags = (f"--workdir={self.workdir}", *FLAGS, f"--steps={self.steps}", *flags)
-    program = Program(module, flags, self.folder, f"{self.workdir.name}{name}.said")
+    told = (f"--workdir={self.workdir}", *FLAGS, f"--steps={self.steps}", *self._flags, *flags)
+    name = f"{self.workdir.name}{name}.said"
+    program = Program(module or self._module, told, self.folder, name)
     try:
       yield program
     finally:
       program.kill()
 
-  def finish(self, *flags: str, module: str = "experiments.dcgan") -> str:
+  def finish(self, *flags: str, module: str | None = None) -> str:
     """Lets the run come to its end; what was said."""
     with self.start(*flags, module=module) as program:
       code = program.ended()
@@ -117,11 +136,18 @@ class Run:
   def log(self) -> pathlib.Path:
     return self.workdir / "metrics.jsonl"
 
-  def lines(self) -> list[dict[str, Any]]:
-    """Of the log, without times; one that is cut is left out."""
+  @property
+  def members(self) -> list[str]:
+    """Where those of a population keep what is theirs, in the workdir."""
+    return sorted(f"members/{path.name}" for path in (self.workdir / "members").glob("*"))
+
+  def lines(self, part: str = ".") -> list[dict[str, Any]]:
+    """Of the log, or a member's, without times; one that is cut is left out."""
     rows = []
     with contextlib.suppress(OSError):
-      for line in self.log.read_text(errors="replace").split("\n")[:-1]:
+      for line in (
+        (self.workdir / part / "metrics.jsonl").read_text(errors="replace").split("\n")[:-1]
+      ):
         with contextlib.suppress(ValueError):
           row = json.loads(line)
           rows.append({name: x for name, x in row.items() if name not in _TIMING})
@@ -157,15 +183,15 @@ def arrays(checkpoint: pathlib.Path) -> dict[str, np.ndarray]:
 
 
 def compare(got: Run, expected: Run, *, ended: bool) -> None:
-  """Asserts that a run is where an untouched one is, bit for bit.
+  """Asserts that a run, or a population, is where an untouched one is, bit for bit.
 
   Args:
     got: a run.
     expected: another.
     ended: both came to the end; otherwise the first's log is the beginning of the other's.
   """
-  lines, reference = got.lines(), expected.lines()
-  assert lines == (reference if ended else reference[: len(lines)]), _difference(lines, reference)
+  for part in [".", *expected.members]:
+    compare_part(got, expected, part, ended=ended)
   if not ended:
     return
   last = max(expected.checkpoints)
@@ -174,14 +200,27 @@ def compare(got: Run, expected: Run, *, ended: bool) -> None:
   assert ours.keys() == theirs.keys()
   other = [name for name in ours if ours[name].tobytes() != theirs[name].tobytes()]
   assert not other, f"other leaves: {other}"
-  for name in ("scores.jsonl", "health.jsonl"):
-    pair = [run.workdir / name for run in (got, expected)]
-    assert pair[0].exists() == pair[1].exists(), name
-    assert not pair[0].exists() or pair[0].read_text() == pair[1].read_text(), name
-  pictures = {path.name: path.read_bytes() for path in (expected.workdir / "samples").iterdir()}
-  assert pictures == {path.name: path.read_bytes() for path in (got.workdir / "samples").iterdir()}
   assert not got.unfinished, "a half-written checkpoint is left"
-  assert not list(got.workdir.glob(".*.tmp")), "a half-written file is left"
+  assert not list(got.workdir.rglob(".*.tmp")), "a half-written file is left"
+
+
+def compare_part(got: Run, expected: Run, part: str, *, ended: bool) -> None:
+  """The logs and pictures of a workdir, or of a member's folder in it."""
+  lines, reference = got.lines(part), expected.lines(part)
+  said = f"{part}: {_difference(lines, reference)}"
+  assert lines == (reference if ended else reference[: len(lines)]), said
+  if not ended:
+    return
+  ours, theirs = (run.workdir / part for run in (got, expected))
+  for name in ("scores.jsonl", "health.jsonl", "population.jsonl"):
+    pair = [folder / name for folder in (ours, theirs)]
+    assert pair[0].exists() == pair[1].exists(), f"{part}: {name}"
+    assert not pair[0].exists() or pair[0].read_text() == pair[1].read_text(), f"{part}: {name}"
+  pictures = [
+    {path.name: path.read_bytes() for path in (folder / "samples").glob("*")}
+    for folder in (ours, theirs)
+  ]
+  assert pictures[0] == pictures[1], f"{part}: pictures"
 
 
 def _difference(lines: list[Any], reference: list[Any]) -> str:

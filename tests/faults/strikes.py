@@ -16,7 +16,7 @@ from collections.abc import Callable
 from jaxgan.run.stored import note_of
 from tests.faults.program import DRAW, SAVE, STEPS, Program, Run
 
-__all__ = ["STRIKES", "MissedError", "Strike"]
+__all__ = ["POPULATION_STRIKES", "STRIKES", "MissedError", "Strike"]
 
 Strike = Callable[[Run, random.Random, pathlib.Path | None], str]
 _ALTERED = "tests.faults.altered"
@@ -102,7 +102,7 @@ def terminate(run: Run, chance: random.Random, _: object) -> str:
     code = program.ended()
     seconds = time.monotonic() - asked
     assert code == 128 + signal.SIGTERM, f"exit code {code}:\n{program.said}"
-    stopped = re.search(r"stopped and saved at step (\d+); go on with: ", program.said)
+    stopped = re.search(r"stopped and saved at step (\d+); \S", program.said)
     assert stopped, program.said
   assert max(run.checkpoints) == int(stopped[1])
   owed = note_of(run.checkpoints[int(stopped[1])]).owed
@@ -256,6 +256,10 @@ def not_a_number(run: Run, chance: random.Random, _: object) -> str:
   return f"at step {step}"
 
 
+def _damage(checkpoint: pathlib.Path, chance: random.Random) -> str:
+  return chance.choice([_truncate, _flip, _halve])(checkpoint, chance)
+
+
 STRIKES: dict[str, tuple[str, Strike]] = {
   "kill": ("kill -9 in training", kill_in_training),
   "kill-start": ("kill -9 while it starts", kill_at_the_start),
@@ -270,4 +274,14 @@ STRIKES: dict[str, tuple[str, Strike]] = {
   "twice": ("two runs on one workdir, then kill -9", start_twice),
   "clock": ("clock going backwards, files from the future", turn_the_clock_back),
   "nan": ("NaN in a loss: stops, and goes on without it", not_a_number),
+}
+
+POPULATION_STRIKES: dict[str, tuple[str, Strike]] = {
+  "population-kill": ("population: kill -9 in training", kill_in_training),
+  "population-checkpoint": (
+    "population: kill -9 while a checkpoint is written",
+    kill_in_a_checkpoint,
+  ),
+  "population-sigterm": ("population: SIGTERM", terminate),
+  "population-damage": ("population: newest checkpoint damaged", _damaging(_damage)),
 }

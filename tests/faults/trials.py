@@ -9,8 +9,10 @@ import time
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from tests.faults.program import Program, Run, compare, free_port
-from tests.faults.strikes import STRIKES, MissedError
+import numpy as np
+
+from tests.faults.program import Program, Run, arrays, compare, compare_part, free_port
+from tests.faults.strikes import POPULATION_STRIKES, STRIKES, MissedError
 
 __all__ = ["TRIALS", "Result", "small_disk", "struck"]
 
@@ -48,7 +50,12 @@ def small_disk(folder: pathlib.Path, megabytes: int = 6) -> Iterator[pathlib.Pat
 
 
 def struck(
-  folder: pathlib.Path, reference: Run, names: list[str], chance: random.Random, index: int = 0
+  folder: pathlib.Path,
+  reference: Run,
+  names: list[str],
+  chance: random.Random,
+  index: int = 0,
+  run: Run | None = None,
 ) -> list[Result]:
   """One run, struck by one fault after the other, that comes to its end nevertheless.
 
@@ -58,17 +65,21 @@ def struck(
     names: of the strikes, in their order.
     chance: chooses the moments.
     index: of the run.
+    run: that is struck, by default one of the plain program on a small disk of its own.
 
   Returns:
     What came of each. A difference at the end is the failure of all that struck.
   """
   results: list[Result] = []
-  with small_disk(folder / f"disk_{index}") as disk:
-    run = Run((disk or folder) / f"struck_{index}", folder)
+  with contextlib.ExitStack() as stack:
+    disk = None
+    if run is None:
+      disk = stack.enter_context(small_disk(folder / f"disk_{index}"))
+      run = Run((disk or folder) / f"struck_{index}", folder)
     for name in names:
       began = time.monotonic()
       try:
-        note = STRIKES[name][1](run, chance, disk)
+        note = {**STRIKES, **POPULATION_STRIKES}[name][1](run, chance, disk)
         compare(run, reference, ended=False)
         results.append(Result(name, note))
       except MissedError as missed:
@@ -82,6 +93,55 @@ def struck(
     except AssertionError as error:
       results = [each._replace(failure=each.failure or str(error)) for each in results]
   return results
+
+
+_RATES = (2e-4, 1e-3)
+_MEMBERS = ("--population=2", f"--vary=learning-rate={_RATES[0]},{_RATES[1]}")
+
+
+def populations(folder: pathlib.Path, tries: int, chance: random.Random) -> list[Result]:
+  """A population under faults that strike all its members, and under a NaN in one of them."""
+  whole = Run(folder / "population", folder, 160, _MEMBERS)
+  try:
+    whole.finish()
+  except AssertionError as error:
+    return [Result(name, "", failure=str(error)) for name in _POPULATION]
+  results = []
+  for index in range(tries):
+    names = chance.sample(list(POPULATION_STRIKES), len(POPULATION_STRIKES))
+    run = Run(folder / f"population_{index}", folder, 160, _MEMBERS)
+    results += struck(folder, whole, names, chance, run=run)
+    results.append(_lost_member(folder, whole, index % 2, chance.randint(15, 60)))
+  return results
+
+
+def _lost_member(folder: pathlib.Path, whole: Run, lost: int, step: int) -> Result:
+  """A member has a NaN at a step; killed behind it, the other is what it is without any of this."""
+  flags, name = [*_MEMBERS, "--nan=12", f"--rate={_RATES[lost]}"], "population-nan"
+  run = Run(folder / f"lost_{lost}_{step}", folder, 160, flags, module="tests.faults.altered")
+  kept, diverged = f"members/{1 - lost}", f"member {lost} ("
+  try:
+    with run.start() as program:
+      assert program.until(lambda: run.step >= step), program.said
+      program.kill()
+      assert f"{diverged}" in program.said, program.said
+      assert "not finite by step 14" in program.said, program.said
+      compare_part(run, whole, kept, ended=False)
+    run.finish()
+    compare_part(run, whole, kept, ended=True)
+    ours, theirs = (arrays(each.checkpoints[160]) for each in (run, whole))
+    other = [x for x in ours if _of(ours[x], 1 - lost) != _of(theirs[x], 1 - lost)]
+    assert not other, f"other leaves: {other}"
+    assert [x["step"] for x in run.lines(f"members/{lost}") if "loss_D" in x] == [7]
+    assert run.lines()[-1]["diverged"] == 1.0
+  except AssertionError as error:
+    return Result(name, "", failure=str(error))
+  return Result(name, f"member {lost}, killed behind step {step}")
+
+
+def _of(leaf: np.ndarray, member: int) -> bytes:
+  """Counters of steps are shared."""
+  return (leaf[member] if leaf.ndim else leaf).tobytes()
 
 
 def rolled_back(folder: pathlib.Path, tries: int, chance: random.Random) -> list[Result]:
@@ -120,35 +180,43 @@ def pairs(folder: pathlib.Path, tries: int, chance: random.Random) -> list[Resul
       codes = [program.ended() for program in programs]
       assert codes == [0, 0], "\n".join(program.said for program in programs)
   except AssertionError as error:
-    return [Result("pair", "", failure=str(error))]
+    return [Result(name, "", failure=str(error)) for name in _PAIR]
   results = []
   for index in range(tries):
-    run, victim = Run(folder / f"pair_{index}", folder, 60), chance.choice([0, 1])
-    try:
-      with _pair(run) as programs:
-        target = chance.randint(8, 50)
-        assert programs[0].until(lambda run=run, target=target: run.step >= target)
-        time.sleep(chance.uniform(0.0, 0.1))
-        programs[victim].kill()
-        seconds = _left(programs[1 - victim], "another process of the run is gone")
-      with _pair(run) as programs:
-        codes = [program.ended() for program in programs]
-        assert codes == [0, 0], "\n".join(program.said for program in programs)
-      compare(run, whole, ended=True)
-      which = "the coordinator" if victim == 0 else "the other"
-      results.append(Result("pair", f"{which} killed, the rest ended in {seconds:.0f} s"))
-    except AssertionError as error:
-      results.append(Result("pair", "", failure=str(error)))
+    results += [_killed(folder, whole, victim, index, chance) for victim in (0, 1)]
+  return [*results, *(_refused(folder, process) for process in (0, 1))]
+
+
+def _killed(
+  folder: pathlib.Path, whole: Run, victim: int, index: int, chance: random.Random
+) -> Result:
+  name = ("pair-coordinator", "pair-other")[victim]
+  run = Run(folder / f"pair_{victim}_{index}", folder, 60)
   try:
-    refused = chance.choice([0, 1])
-    flags = {refused: "--eval-metrics=parzen"}
-    with _pair(Run(folder / "refused", folder, 60), flags) as programs:
-      assert programs[refused].ended() == 2, programs[refused].said
-      seconds = _left(programs[1 - refused], f"process {refused} of the run ended")
-    results.append(Result("pair-refused", f"process {refused}, the rest ended in {seconds:.0f} s"))
+    with _pair(run) as programs:
+      target = chance.randint(8, 50)
+      assert programs[0].until(lambda: run.step >= target), programs[0].said
+      time.sleep(chance.uniform(0.0, 0.1))
+      programs[victim].kill()
+      seconds = _left(programs[1 - victim], "another process of the run is gone")
+    with _pair(run) as programs:
+      codes = [program.ended() for program in programs]
+      assert codes == [0, 0], "\n".join(program.said for program in programs)
+    compare(run, whole, ended=True)
   except AssertionError as error:
-    results.append(Result("pair-refused", "", failure=str(error)))
-  return results
+    return Result(name, "", failure=str(error))
+  return Result(name, f"the rest ended in {seconds:.0f} s")
+
+
+def _refused(folder: pathlib.Path, process: int) -> Result:
+  name, flags = "pair-refused", {process: "--eval-metrics=parzen"}
+  try:
+    with _pair(Run(folder / f"refused_{process}", folder, 60), flags) as programs:
+      assert programs[process].ended() == 2, programs[process].said
+      seconds = _left(programs[1 - process], f"process {process} of the run ended")
+  except AssertionError as error:
+    return Result(name, "", failure=str(error))
+  return Result(name, f"process {process}, the rest ended in {seconds:.0f} s")
 
 
 def _left(program: Program, said: str) -> float:
@@ -181,8 +249,21 @@ def _pair(run: Run, flags: dict[int, str] | None = None) -> Iterator[list[Progra
     ]
 
 
-# Beside the strikes, each of which is a trial together with others on one run.
-TRIALS: dict[str, tuple[str, Callable[[pathlib.Path, int, random.Random], list[Result]]]] = {
-  "rollback": ("NaN in a loss, `--on-nan=rollback`, then kill -9", rolled_back),
-  "pair": ("one of two processes killed by -9", pairs),
+_POPULATION = {
+  **{name: title for name, (title, _) in POPULATION_STRIKES.items()},
+  "population-nan": "population: NaN in one member, then kill -9; the other is as without it",
+}
+_PAIR = {
+  "pair-coordinator": "the first of two processes, which coordinates, killed by -9",
+  "pair-other": "the second of two processes killed by -9",
+  "pair-refused": "one of two processes refused",
+}
+# Beside the strikes, each of which is a trial together with others on one run: the rows that a
+# trial fills, and how.
+TRIALS: dict[
+  str, tuple[dict[str, str], Callable[[pathlib.Path, int, random.Random], list[Result]]]
+] = {
+  "rollback": ({"rollback": "NaN in a loss, `--on-nan=rollback`, then kill -9"}, rolled_back),
+  "population": (_POPULATION, populations),
+  "pair": (_PAIR, pairs),
 }

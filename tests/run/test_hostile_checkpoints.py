@@ -229,6 +229,7 @@ DAMAGED = {
   "note of huge numbers": notes(pending={"loss_D": [10**400]}),
   "note of no lines": notes(lines="all"),
   "note of no members": notes(lost=[-1]),
+  "note of other logs": notes(logged=[1, 2]),
   "array of 2^40": claims(shape=[1 << 20, 1 << 20]),
   "array of 2^40 in one chunk": claims(shape=[1 << 20, 1 << 20], chunks=[1 << 20, 1 << 20]),
   "chunk of 2^40": claims(chunks=[1 << 20, 1 << 20]),
