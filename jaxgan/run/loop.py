@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import logging
 import pathlib
 import shlex
 import signal
@@ -64,6 +65,8 @@ def command_line() -> Iterator[None]:
   to themselves, and their logs of errors that they raise as well.
   """
   absl.logging.set_verbosity(absl.logging.FATAL)
+  # Of writes that fail together orbax raises the first; asyncio would print traces of the others.
+  logging.getLogger("asyncio").setLevel(logging.CRITICAL)
   sys.unraisablehook = _unraisable
   try:
     yield

@@ -1,7 +1,11 @@
 """Files that cannot be written end a run with a line."""
 
+import asyncio
 import errno
+import gc
+import logging
 import pathlib
+import sys
 
 import pytest
 
@@ -46,3 +50,26 @@ def test_a_line_that_does_not_fit_is_said():
     pytest.skip("there is no /dev/full")
   with pytest.raises(run.RunError, match="/dev/full cannot be written"):
     logs._append(full, {"step": 1})
+
+
+def test_writes_that_fail_beside_the_first_print_nothing(caplog, monkeypatch):
+  """Orbax writes arrays side by side and raises one error; asyncio logs those nobody asked for."""
+
+  def lost():
+    async def fail():
+      raise OSError(errno.ENOSPC, "No space left on device")
+
+    async def both():
+      await asyncio.wait([asyncio.ensure_future(fail())])
+
+    caplog.clear()
+    asyncio.run(both())
+    gc.collect()
+    return [record.message for record in caplog.records if "never retrieved" in record.message]
+
+  monkeypatch.setattr(sys, "unraisablehook", sys.unraisablehook)
+  monkeypatch.setattr(logging.getLogger("asyncio"), "level", logging.NOTSET)
+  assert len(lost()) == 1
+  with run.command_line():
+    assert lost() == []
+  logging.getLogger("asyncio").setLevel(logging.NOTSET)  # which forgets what it had decided
