@@ -11,7 +11,7 @@ import optax
 import tyro
 
 from jaxgan import latents, layers, losses, penalties
-from jaxgan.run import RunError
+from jaxgan.run import Config, RunError
 from jaxgan.run.flags import Range
 from jaxgan.training import Game, games, objectives
 from jaxgan.types import AdversarialLoss, Array, Batch, Critic, ImageSpec, Key, PyTree
@@ -53,7 +53,14 @@ class Averaged(Protocol):
 def decay(config: Averaged) -> float:
   """Decay a step of the moving average, whatever the batch."""
   half_life = config.ema_half_life
-  return 0.5 ** (config.batch_size / half_life) if half_life else config.ema_decay
+  if not half_life:
+    return config.ema_decay
+  if config.ema_decay != Config.ema_decay:
+    raise RunError(
+      f"--ema-decay={config.ema_decay} would not count beside --ema-half-life={half_life}: give "
+      "--ema-half-life=0 with it"
+    )
+  return 0.5 ** (config.batch_size / half_life)
 
 
 # Without `energy_based`, which takes the energy of an autoencoder and not a logit, and without the

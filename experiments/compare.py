@@ -1,8 +1,9 @@
-"""Scores of several runs over training: a plot by the pictures that were seen, and a table.
+"""Scores of several runs over training: a plot by steps times batch size, and tables.
 
     python -m experiments.compare --workdirs=/tmp/none,/tmp/ada --out=scores.png
 
-The runs were made with `--eval-every`. Scores of different protocols are refused.
+The runs were made with `--eval-every`. Scores of different protocols are refused. Steps times batch
+size are the pictures that were seen, but for systems whose critic is updated several times a step.
 """
 
 import dataclasses
@@ -46,13 +47,13 @@ def main(options: Options) -> None:
     for name, folder in zip(names, folders, strict=True)
   }
   comparable(histories)
-  plot(pathlib.Path(options.out), histories, "pictures seen")
+  plot(pathlib.Path(options.out), histories, "steps x batch size")
   print(table(histories))
   print(f"written to {options.out}", file=sys.stderr)
 
 
 def seen(folder: pathlib.Path, wanted: list[str]) -> History:
-  """A run's scores by the number of pictures that it had seen."""
+  """A run's scores by its steps times its batch size."""
   record = run.Record.load(folder)
   if record is None:
     raise run.RunError(f"--workdirs: {folder} holds no run")
@@ -90,7 +91,7 @@ def table(histories: dict[str, History]) -> str:
       for history in histories.values()
     ]
     rows = [
-      f"| {kind}, after pictures | {' | '.join(histories)} |",
+      f"| {kind}, after steps x batch size | {' | '.join(histories)} |",
       "|---" * (len(columns) + 1) + "|",
     ]
     for pictures in sorted(set().union(*columns)):

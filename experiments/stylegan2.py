@@ -3,7 +3,8 @@
 Styles modulate the kernels of every layer. The discriminator's slope at real pictures is penalised
 (R1) and the generator is to move equally far for every step of a style (path length), both lazily;
 with little data, augmentations before the discriminator keep it from learning them by heart.
-`--preset=paper` is the configuration of ADA's code for CIFAR-10.
+`--preset=paper` is the configuration of ADA's code for CIFAR-10. G's Adam is not corrected there, since
+no path length is taken.
 """
 
 import dataclasses
@@ -59,7 +60,7 @@ class Config(run.Config):
   augment: Literal["none", "ada", "diffaugment"] = "none"
   """Augmentation of all that the discriminator sees."""
   ada_target: run.Share = 0.6
-  """Share of real pictures, less that of the others, that the discriminator should know as real."""
+  """Mean sign of the discriminator at real pictures that the probability is steered to."""
   ada_speed: run.Bound = 500_000
   """Pictures in which ADA's probability goes from 0 to 1."""
 

@@ -52,8 +52,9 @@ def lazily(penalty: Callable[..., Any], *, every: int) -> Lazy:
   """Takes a penalty at every k-th step only, scaled by k, so that its mean over steps stays.
 
   StyleGAN2, Karras et al. 2019 (arXiv 1912.04958), appendix B: R1 every 16 discriminator steps,
-  path length every 4 generator steps. Adam is to be corrected with it: `lazy_adam`. (R3GAN fails
-  with lazy penalties.)
+  path length every 4 generator steps. Here the penalty is part of a loss whose step is taken
+  anyway, with plain Adam; an update of its own, as the paper has it, is `penalties_every=` of
+  `training.objectives.adversarial`. (R3GAN fails with lazy penalties.)
 
   Args:
     penalty: such as `r1`.
@@ -104,7 +105,7 @@ def lazy_adam(
   >>> adam = lazy_adam(0.002, 0.0, 0.99, every=16)  # optax.adam(0.00188235, 0.0, 0.990585)
   """
   if isinstance(every, int) and every < 1:
-    raise ValueError(f"every must be 1 or more, got {every}: give that of lazily")
+    raise ValueError(f"every must be 1 or more, got {every}: StyleGAN2 takes 16 and 4")
   c = every / (every + 1)
   schedule = learning_rate
   corrected = (lambda count: c * schedule(count)) if callable(schedule) else c * schedule

@@ -201,7 +201,8 @@ def adversarial(
     What `make_train_step` takes, by the names of its arguments. They log `loss_D`, `D_x`,
     `D_G_z1` and `D_accuracy`, the share of logits on the right side of 0 (D before its update),
     `loss_G` and `D_G_z2` (D after it); with penalties `penalty`, and `loss_D` is the adversarial
-    part alone; with those of G `penalty_G`. Both are 0 at steps that do not take them.
+    part alone; with those of G `penalty_G`. Lazy ones are logged as they count: 0 at
+    most steps, k times themselves at the others, so that means over steps compare.
 
   Raises:
     ValueError: both augmentations are given, or `g_multiple` is below 1, or above 1 beside `match`;
@@ -398,13 +399,14 @@ def adversarial(
     # Compilation removes the fakes where no penalty reads them.
     batch = {**batch, **paint(game.generator.params, game, batch, key, writes=False)[0]}
     value = penalty(params, game, batch, key)
-    return (penalties_every or 1) * value, Aux({}, {"penalty": value})
+    value = (penalties_every or 1) * value
+    return value, Aux({}, {"penalty": value})
 
   def g_lazy(params: PyTree, game: Game, batch: Batch, key: Key) -> tuple[Array, Aux]:
     game = game.replace(generator=game.generator.replace(params=params))
     value, extra = g_penalty(batch, key, game)
-    metrics = {"penalty_G": value}
-    return (g_penalties_every or 1) * value, Aux({}, metrics, jax.lax.stop_gradient(extra))
+    value = (g_penalties_every or 1) * value
+    return value, Aux({}, {"penalty_G": value}, jax.lax.stop_gradient(extra))
 
   return Objectives(
     d_objective,

@@ -1,4 +1,7 @@
-"""A pool of earlier fakes, for a discriminator that is to remember them."""
+"""A pool of earlier fakes, for a discriminator that is to remember them, on one device.
+
+Under `data_parallel` each device would keep fakes of its own, which `Game.extra` must not hold.
+"""
 
 from typing import NamedTuple
 

@@ -77,7 +77,9 @@ def make_train_step(
       the collectives of a batch norm.) None if the generator's step draws fakes of its own.
     d_lazy: the discriminator's regulariser with updates of its own, after those of both players, by
       the same optimiser (see `jaxgan.penalties.lazy_adam`) and on the last batch: Karras et al.
-      2019 (arXiv 1912.04958), appendix B. Steps that do not take it pay nothing.
+      2019 (arXiv 1912.04958), appendix B. Steps that do not take it pay nothing. Its metrics are 0
+      there; its gradient is not part of the logged norms, and the moving average sees what it has
+      changed after the player's next own update.
     g_lazy: the generator's.
     d_steps: discriminator updates a step, each with a batch of its own; None for as many as the
       batch has (each number is compiled once), for games whose number changes in training.

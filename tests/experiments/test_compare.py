@@ -26,13 +26,13 @@ def kept(folder, values, batch_size=8, fake=100):
   return str(folder)
 
 
-def test_runs_are_compared_by_the_pictures_that_they_saw(tmp_path, capsys):
+def test_runs_are_compared_at_equal_numbers_of_pictures(tmp_path, capsys):
   folders = kept(tmp_path / "a", [0.3, 0.2]), kept(tmp_path / "b", [0.4], batch_size=16)
   out = tmp_path / "scores.png"
   compare.main(compare.Options(",".join(folders), "plain,ADA", out=str(out)))
   table, second = capsys.readouterr().out.strip().split("\n\n")
   assert table.splitlines() == [
-    "| KD (net), after pictures | plain | ADA |",
+    "| KD (net), after steps x batch size | plain | ADA |",
     "|---|---|---|",
     "| 80 | 0.300 ± 0.010 |  |",
     "| 160 | 0.200 ± 0.010 | 0.400 ± 0.010 |",
