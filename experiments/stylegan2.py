@@ -3,8 +3,8 @@
 Styles modulate the kernels of every layer. The discriminator's slope at real pictures is penalised
 (R1) and the generator is to move equally far for every step of a style (path length), both lazily;
 with little data, augmentations before the discriminator keep it from learning them by heart.
-`--preset=paper` is the configuration of ADA's code for CIFAR-10. G's Adam is not corrected there, since
-no path length is taken.
+`--preset=paper` is the configuration of ADA's code for CIFAR-10; G's Adam is not corrected there,
+since no path length is taken.
 """
 
 import dataclasses
