@@ -9,7 +9,7 @@ since no path length is taken.
 
 import dataclasses
 from collections.abc import Callable, Mapping
-from typing import Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -17,6 +17,7 @@ import optax
 
 from experiments import choices
 from jaxgan import augment, latents, losses, models, penalties, regularizers, run, training
+from jaxgan.run.flags import Range
 from jaxgan.training import Game, objectives
 from jaxgan.types import Array, Batch, ImageSpec, Key, PyTree
 
@@ -59,7 +60,7 @@ class Config(run.Config):
   """Early on the half-life of the moving average is at most this share of the training so far."""
   augment: Literal["none", "ada", "diffaugment"] = "none"
   """Augmentation of all that the discriminator sees."""
-  ada_target: run.Share = 0.6
+  ada_target: Annotated[float, Range("be in [-1, 1]", lambda x: -1.0 <= x <= 1.0)] = 0.6
   """Mean sign of the discriminator at real pictures that the probability is steered to."""
   ada_speed: run.Bound = 500_000
   """Pictures in which ADA's probability goes from 0 to 1."""
