@@ -31,7 +31,7 @@ RUNS = {
   "stylegan2 path": (stylegan2, [*STYLES, "--path-every=2", "--r1-every=2"]),
   "stylegan2 ada": (
     stylegan2,
-    [*STYLES, "--augment=ada", "--ada-speed=640", "--ada-target=-1", "--conditional"],
+    [*STYLES, "--augment=ada", "--ada-speed=640", "--ada-target=-1", "--seed=1", "--conditional"],
   ),
   "stylegan2 diffaugment": (
     stylegan2,
