@@ -1,6 +1,7 @@
 """Checkpoints of a game: asynchronous, the latest two and the best are kept.
 
 Each carries a checksum of its leaves, since the format itself does not notice every flipped bit.
+Past 300 lines because what may stand in the folder of a stranger is checked where it is opened.
 """
 
 import itertools

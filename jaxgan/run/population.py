@@ -3,6 +3,8 @@
 Each member is the run that its own flags would start, up to rounding, and keeps its log and samples
 in a folder of its own, `members/0` and so on, with which TensorBoard compares them. The workdir's
 own log has their mean and spread, and its checkpoints hold all members.
+
+Past 300 lines because the loop of a population is told from its start to its end.
 """
 
 import contextlib

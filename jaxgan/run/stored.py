@@ -3,6 +3,8 @@
 A checkpoint is looked at leaf by leaf, by each process for itself, before any takes it. It may be
 anybody's: sizes, shapes and kinds of files are compared with what is expected before a byte of an
 array is read, names in it are looked up and never imported, and nothing outside its folder is read.
+
+Past 300 lines because these checks and what they compare with belong together.
 """
 
 import contextlib
