@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 from experiments import (
@@ -33,7 +34,7 @@ SYSTEMS = {
   "ebgan": (ebgan, {}),
   "wgan": (wgan, {}),
   "sngan_projection": (sngan_projection, dict(n_dis=1)),
-  "sagan": (sagan, dict(attention=8)),
+  "sagan": (sagan, dict(attention=8, width=8)),
   "biggan": (
     biggan,
     dict(n_dis=1, shared=4, hierarchical=True, latent_dim=12, orthogonal_weight=1e-4),
@@ -50,6 +51,10 @@ SYSTEMS = {
   ),
 }
 
+# Some of its parameters have no influence, such as a bias before instance norm: their gradient is
+# rounding, of which Adam makes whole steps.
+WITHOUT_INFLUENCE = {"stylegan"}
+
 
 def wide(tree):
   return jax.tree.map(
@@ -61,8 +66,10 @@ def wide(tree):
   "name",
   [pytest.param(n, marks=() if n in {"gan"} else pytest.mark.slow) for n in SYSTEMS],
 )
-def test_eight_devices_play_the_game_of_one_in_float64(name, x64):
+def test_eight_devices_play_the_game_of_one_in_float64(name, x64, monkeypatch):
   module, flags = SYSTEMS[name]
+  if name in WITHOUT_INFLUENCE:
+    monkeypatch.setattr(optax, "adam", lambda rate, **_: optax.sgd(rate))
   config = module.Config(**{**COMMON, **flags})
   system = module.build(config, SPEC)
   step_at = system.step_at or (lambda t: system.step)
