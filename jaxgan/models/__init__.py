@@ -5,6 +5,7 @@ from jaxgan.models import (
   autoencoder,
   biggan,
   cgan,
+  cyclegan,
   dcgan,
   e4e,
   fgan,
@@ -12,6 +13,7 @@ from jaxgan.models import (
   improved,
   infogan,
   mlp,
+  pix2pix,
   progan,
   r3gan,
   resnet,
@@ -20,6 +22,7 @@ from jaxgan.models import (
   stylegan,
   stylegan2,
   stylegan2_names,
+  unit,
   wgan_gp,
 )
 
@@ -28,6 +31,7 @@ __all__ = [
   "autoencoder",
   "biggan",
   "cgan",
+  "cyclegan",
   "dcgan",
   "e4e",
   "fgan",
@@ -35,6 +39,7 @@ __all__ = [
   "improved",
   "infogan",
   "mlp",
+  "pix2pix",
   "progan",
   "r3gan",
   "resnet",
@@ -43,5 +48,6 @@ __all__ = [
   "stylegan",
   "stylegan2",
   "stylegan2_names",
+  "unit",
   "wgan_gp",
 ]
