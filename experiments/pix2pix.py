@@ -50,6 +50,8 @@ PRESETS: run.Presets = {
     flip=True,
     batch_size=4,
     norm="instance",
+    patch_layers=2,
+    learning_rate=4e-4,
     width=32,
   ),
   # 200 epochs of 400 facades, at 256 pixels cut out of 286.

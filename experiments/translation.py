@@ -89,13 +89,38 @@ def sources(spec: ImageSpec) -> tuple[int, int, int]:
 
 
 def held_out_inputs(config: Config) -> latents.Sampler:
-  """Pictures of A that are not learnt from, read when the first are drawn."""
+  """Pictures of A that are not learnt from, read when the first are drawn.
+
+  Raises:
+    RunError: they cannot be had; when they are drawn.
+  """
 
   def read() -> np.ndarray:
-    rows = config.pictures(config.held_out, limited=False).beside["input"]
-    return np.asarray(rows, np.float32) / 127.5 - 1.0
+    return np.asarray(held_out(config).beside["input"])
 
-  return latents.rows(read)
+  picked = latents.rows(read)
+
+  def sample(key: Key, n: int, *, axis_name: latents.AxisName | None = None) -> Array:
+    return scaled(picked(key, n, axis_name=axis_name))
+
+  return sample
+
+
+def held_out(config: Config, *, paired: bool | None = None) -> data.Dataset:
+  """Both sets of the pictures that are not learnt from.
+
+  Raises:
+    RunError: they cannot be had.
+  """
+  try:
+    return config.pictures(config.held_out, paired=paired, limited=False)
+  except data.DataError as error:
+    raise run.RunError(f"--held-out={config.held_out}: {error}") from error
+
+
+def scaled(pictures: Any) -> Array:
+  """Levels from 0 to 255 as networks take them, exactly as batches have them."""
+  return (jnp.asarray(pictures, jnp.float32) - 127.5) / 127.5
 
 
 def blank(spec: ImageSpec) -> latents.Sampler:
@@ -108,11 +133,17 @@ def translator(
   system: training.System, config: Config, generate: Callable[[PyTree, Array], Array]
 ) -> training.System:
   """The system as run loop and tools see it: its latents are held-out pictures of A."""
+  inputs = held_out_inputs(config)
+
+  def check() -> None:
+    inputs(jax.random.key(0), 1)
+
   return system._replace(
     step=jittered(system.step, config),
-    latents=held_out_inputs(config),
+    latents=inputs,
     generate=generate,
     inputs=lambda inputs: inputs,
+    check=check,
   )
 
 
