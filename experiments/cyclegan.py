@@ -36,12 +36,15 @@ PRESETS: run.Presets = {
   "quick": dict(batch_size=8, blocks=2, patch_layers=2, width=8, steps=300),
   "measured": dict(
     dataset="openmoji_pairs64.npz",
-    channels=3,
     flip=True,
     batch_size=4,
     blocks=4,
     patch_layers=2,
     width=24,
+    identity_weight=0.0,
+    learning_rate=4e-4,
+    steps=1500,
+    decay_steps=1500,
   ),
   # 200 epochs of 1,334 zebras, at 256 pixels cut out of 286.
   "paper": dict(

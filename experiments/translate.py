@@ -9,13 +9,12 @@ import sys
 from collections.abc import Callable
 from typing import Any, Literal
 
-import jax
 import numpy as np
 import tyro
 
 from experiments import translation
 from experiments.restored import positive
-from jaxgan import run, sampling
+from jaxgan import compilation, run, sampling
 from jaxgan.data import pictures
 from jaxgan.run.state import Restored
 from jaxgan.types import Array
@@ -84,14 +83,14 @@ def translator(
     )
   variables = player.evaluated(average=ema)
   if not backward:
-    forward = jax.jit(restored.system.generate)
+    forward = compilation.jit(restored.system.generate)
     return lambda inputs: forward(variables, inputs), spec.inputs
   network: Any = player.apply_fn
   if not hasattr(network.__self__, "backward"):
     raise run.RunError(
       f"--backward: a run of {name} translates one way; train another with the other --direction"
     )
-  back = jax.jit(lambda variables, x: network(variables, x, train=False, method="backward"))
+  back = compilation.jit(lambda variables, x: network(variables, x, train=False, method="backward"))
   return lambda inputs: back(variables, inputs), spec.shape
 
 

@@ -50,14 +50,15 @@ PRESETS: run.Presets = {
   ),
   "measured": dict(
     dataset="openmoji_pairs64.npz",
-    channels=3,
     flip=True,
     batch_size=4,
     blocks=3,
     scales=2,
     patch_layers=3,
-    width=24,
+    width=16,
     learning_rate=5e-4,
+    steps=1200,
+    decay_steps=1200,
   ),
   # The later code's million pictures; its rate is halved at each tenth instead.
   "paper": dict(

@@ -154,13 +154,13 @@ def test_eight_devices_play_the_game_of_one_in_float64(name, x64):
 
 
 def test_what_is_translated_for_samples_is_not_learnt_from():
-  config = cyclegan.Config(workdir="unused", resolution=8)
+  config = cyclegan.Config(workdir="unused", resolution=16)
   learnt = {row.tobytes() for row in config.load().beside["input"]}
   drawn = np.asarray(translation.held_out_inputs(config)(jax.random.key(0), 20))
   levels = np.rint((drawn + 1.0) * 127.5).astype(np.uint8)
   held = {row.tobytes() for row in config.pictures(config.held_out).beside["input"]}
   assert {row.tobytes() for row in levels} <= held
-  assert len(held & learnt) < 0.05 * len(held)  # of 8 pixels some are alike
+  assert len(held & learnt) < 0.05 * len(held)  # small outlines may be alike
   assert len(config.load()) == 1617
 
 
@@ -174,8 +174,8 @@ def test_pairs_are_cut_alike_and_sets_apart():
   for module in (pix2pix, cyclegan):
     config = module.Config(workdir="unused", jitter=4)
     step = translation.jittered(lambda game, batch: (game, batch), config)
-    mapped = training.data_parallel(step, training.data_mesh(jax.devices()[:1]), donate=False)
-    cuts[module] = mapped(game, batch)[1]
+    alone = jax.vmap(lambda batch, step=step: step(game, batch)[1], axis_name=training.AXIS)
+    cuts[module] = jax.tree.map(lambda x: x[0], alone(jax.tree.map(lambda x: x[None], batch)))
   pairs, sets = cuts[pix2pix], cuts[cyclegan]
   np.testing.assert_array_equal(pairs["image"], pairs["input"])
   np.testing.assert_array_equal(pairs["image"], sets["image"])
@@ -210,8 +210,8 @@ def test_the_rate_falls_to_nothing_in_the_second_half():
     (pix2pix, ["--no-paired"], "take experiments.cyclegan"),
     (pix2pix, ["--held-out=train[:90%]"], "--held-out=train[:90%] is --split"),
     (cyclegan, ["--steps=3000"], "larger --decay-steps"),
-    (cyclegan, ["--patch-layers=4"], "layers=4"),
-    (unit, ["--tied=5"], "tied=5 must be from 0 to blocks=4"),
+    (cyclegan, ["--patch-layers=3"], "too small for layers=3"),
+    (unit, ["--tied=5"], "--tied=5 must be from 0 to --blocks=2"),
     (unit, ["--held-out=test"], "--held-out=test"),
   ],
 )
