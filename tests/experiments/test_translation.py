@@ -16,15 +16,16 @@ from jaxgan.types import ImageSpec
 image = pytest.importorskip("PIL.Image")
 
 FLAGS = [
-  "--resolution=16",
+  "--resolution=8",
   "--width=2",
   "--batch-size=8",
-  "--limit=200",
+  "--limit=64",  # as many as a grid has, so that one program makes all samples
   "--log-every=1",
   "--sample-every=4",
   "--checkpoint-every=2",
   "--no-compilation-cache",
 ]
+LITTLE = ["--scales=1", "--patch-layers=1"]
 SMALL = dict(blocks=1, patch_layers=1)
 RUNS = {
   "pix2pix": (pix2pix, dict(patch_layers=1), {"l1"}),
@@ -43,7 +44,9 @@ def main(module, workdir, *argv, **flags):
   return end.value.code
 
 
-@pytest.mark.parametrize("name", RUNS)
+@pytest.mark.parametrize(
+  "name", [pytest.param(n, marks=pytest.mark.slow if n == "unit" else ()) for n in RUNS]
+)
 def test_it_runs_resumes_bit_for_bit_samples_translates_and_is_scored(
   name, tmp_path, monkeypatch, capsys
 ):
@@ -64,11 +67,11 @@ def test_it_runs_resumes_bit_for_bit_samples_translates_and_is_scored(
   assert logged | {"loss_G", "D_x"} <= set(lines[-1])
   assert all(np.isfinite(value) for line in lines for value in line.values())
   with image.open(tmp_path / "halves/samples/step_000004.png") as grid:
-    assert grid.size == (8 * 18 + 2, 8 * 36 + 16)  # 8 rows of inputs above translations
+    assert grid.size == (8 * 10 + 2, 8 * (2 * 10 + 2))  # 8 rows of inputs above translations
 
-  sample.main(sample.Options(workdir=workdir, num=3, out=str(tmp_path / "samples.npz")))
+  sample.main(sample.Options(workdir=workdir, num=64, out=str(tmp_path / "samples.npz")))
   with np.load(tmp_path / "samples.npz") as file:
-    assert file["images"].shape == file["inputs"].shape == (3, 16, 16, 1)
+    assert file["images"].shape == file["inputs"].shape == (64, 8, 8, 1)
 
   folder = tmp_path / "given"
   folder.mkdir()
@@ -87,9 +90,9 @@ def test_it_runs_resumes_bit_for_bit_samples_translates_and_is_scored(
   else:
     assert (translate.main(back)[0] != made[1]).any()
 
-  monkeypatch.setattr(translation_scores, "features_named", lambda *_: pixels((16, 16, 1)))
-  content = translation_scores.main(translation_scores.Options(workdir, num=15))
-  assert content["protocol"]["pairs"] == 15
+  monkeypatch.setattr(translation_scores, "features_named", lambda *_: pixels((8, 8, 1)))
+  content = translation_scores.main(translation_scores.Options(workdir, num=64))
+  assert content["protocol"]["pairs"] == 64
   assert "| mean colour | 0." in capsys.readouterr().out
   assert (tmp_path / "halves/translation_000004.png").exists()
   saved = json.loads((tmp_path / "halves/translation_000004.json").read_text())
@@ -117,9 +120,8 @@ def test_scores_of_truths_and_of_baselines():
   assert found["mean colour"].shape == (2, 4, 4, 3)
 
 
-@pytest.mark.parametrize(
-  "name", [pytest.param(n, marks=() if n == "cyclegan" else pytest.mark.slow) for n in RUNS]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", RUNS)
 def test_eight_devices_play_the_game_of_one_in_float64(name, x64):
   module, flags, _ = RUNS[name]
   if name == "pix2pix":
@@ -211,8 +213,8 @@ def test_the_rate_falls_to_nothing_in_the_second_half():
     (pix2pix, ["--held-out=train[:90%]"], "--held-out=train[:90%] is --split"),
     (cyclegan, ["--steps=3000"], "larger --decay-steps"),
     (cyclegan, ["--patch-layers=3"], "too small for layers=3"),
-    (unit, ["--tied=5"], "--tied=5 must be from 0 to --blocks=2"),
-    (unit, ["--held-out=test"], "--held-out=test"),
+    (unit, [*LITTLE, "--tied=5"], "--tied=5 must be from 0 to --blocks=2"),
+    (unit, [*LITTLE, "--held-out=test"], "--held-out=test"),
   ],
 )
 def test_flags_that_no_run_can_have_are_refused_before_compilation(

@@ -246,7 +246,9 @@ def ours_in_call_order(network, variables, x):
   return calls
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize(
+  "name", [pytest.param(n, marks=pytest.mark.slow if n == "unit" else ()) for n in NETWORKS]
+)
 def test_values_and_gradients_are_those_of_torch(name, x64):
   make, theirs, shape = NETWORKS[name]
   ours, theirs = make(), theirs().double()
