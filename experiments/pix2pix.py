@@ -54,7 +54,7 @@ PRESETS: run.Presets = {
     learning_rate=4e-4,
     width=32,
   ),
-  # 200 epochs of 400 facades, at 256 pixels cut out of 286.
+  # 200 epochs of 400 facades, at 256 pixels cut out of 286: a folder with trainA, trainB, testA ...
   "paper": dict(
     dataset="facades",
     split="train",
