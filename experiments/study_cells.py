@@ -113,7 +113,9 @@ class Sizes(NamedTuple):
 VARIED = ("learning_rate", "adam_b1", "weight", "clip")
 
 
-def build(cell: Cell, width: int, spec: ImageSpec) -> Callable[[Mapping[str, Any]], training.System]:
+def build(
+  cell: Cell, width: int, spec: ImageSpec
+) -> Callable[[Mapping[str, Any]], training.System]:
   """The system of a cell by its hyperparameters, as `training.varied` takes it.
 
   D has no batch norm, which penalties refuse, in any cell, and one update to each of G's.
@@ -180,9 +182,7 @@ def population(
   system = training.varied(build(cell, sizes.width, spec), plain)
   keys = [jax.random.key(each.seed) for each in members]
   mesh = training.population_mesh(len(members))
-  shapes = jax.eval_shape(
-    lambda: training.stack([system.init(keys[0], values[0])] * len(members))
-  )
+  shapes = jax.eval_shape(lambda: training.stack([system.init(keys[0], values[0])] * len(members)))
   sharding = training.population_sharding(shapes, mesh)
   abstract = jax.tree.map(
     lambda x, where: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=where), shapes, sharding
@@ -295,7 +295,9 @@ def judge(runs: Population, game: Game, count: int, by: Judge) -> list[Result]:
     one = one.replace(generator=one.generator.replace(average=None))
     pictures = np.concatenate([np.asarray(generate(one, each)) for each in drawn])[: by.samples]
     players = (one.discriminator.params, one.generator.variables)
-    if not all(np.isfinite(x).all() for x in (*map(np.asarray, jax.tree.leaves(players)), pictures)):
+    if not all(
+      np.isfinite(x).all() for x in (*map(np.asarray, jax.tree.leaves(players)), pictures)
+    ):
       found.append(FAILURE)
       continue
     fake = np.asarray(features.extract_all(by.network, pictures, batch_size=_PICTURES).features)
