@@ -12,23 +12,23 @@ What cannot vary within a program is the same everywhere: no batch norm in D, on
 each of G, Adam, the networks of `jaxgan.models.lucic` and no moving average of G.
 """
 
+import contextlib
 import dataclasses
 import json
 import pathlib
 import shutil
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import tyro
 
 from experiments import choices, classifier, study_cells, study_table
-from experiments.study_cells import Cell, Judge, Population, Setting, Sizes
-from jaxgan import data, metrics, run
+from experiments.study_cells import Cell, Judge, Population, Sizes
+from jaxgan import data, metrics, run, training
 from jaxgan._files import read_json, replacing
 from jaxgan.run.evidence import Reference, held_out_data
 from jaxgan.run.flags import flag
@@ -48,7 +48,7 @@ PAPER = (
   Cell("non_saturating", "dragan"),
   Cell("non_saturating", "gradient_penalty"),
 )
-_MOST = 100_000_000  # bytes of pictures on a device, 28 px and a million of them nearly
+_MOST = 1 << 30  # bytes of pictures on a device
 # What may differ between two starts of one study.
 _FREE = ("out", "data_dir", "losses", "penalties", "cells", "hours", "checkpoint_every")
 
@@ -80,7 +80,8 @@ class Options:
   any of the three the cells are the paper's; others may be added to a study later."""
   search: Literal["wide", "narrow"] = "wide"
   """Ranges that hyperparameters are drawn from. wide: learning rate 10^U[-5,-2], b1 of Adam U[0,1];
-  narrow: 10^U[-4,-3], 0.5. In both a penalty's weight is 10^U[-1,2], a bound on weights 10^U[-3,0]."""
+  narrow: 10^U[-4,-3] and 0.5. In both a penalty's weight is 10^U[-1,2], a bound on D's weights
+  10^U[-3,0]."""
   configs: run.Updates = 8
   """Draws of hyperparameters."""
   seeds: run.Updates = 1
@@ -158,11 +159,20 @@ def main(options: Options) -> int:
     resolution=options.resolution,
   )
   pictures = run.load_data(config)
-  if pictures.images is None or pictures.images.nbytes > _MOST * 10:
-    raise run.RunError(f"--dataset={options.dataset} is too large for the device: give --limit")
+  if pictures.images is None or pictures.images.nbytes > _MOST:
+    raise run.RunError(
+      f"--dataset={options.dataset} has pictures of more than {_MOST >> 30} GiB, which are kept on "
+      "the device: take a smaller --resolution, or the first ones by --limit"
+    )
   members = study_cells.settings(
     options.configs, options.seeds, search=options.search, seed=options.seed
   )
+  shards = training.population_mesh(len(members)).shape[training.AXIS]
+  if options.batch_size % shards:
+    raise run.RunError(
+      f"--batch-size={options.batch_size} must be divisible by {shards}, the devices that share a "
+      "member's: or take a multiple of the devices as --configs"
+    )
   sizes = Sizes(options.steps, options.width, options.batch_size, options.checkpoint_every)
   with Interruption() as interruption, _locked(options.out):
     _claim(out, options)
@@ -214,13 +224,13 @@ def _judge(
   pictures: data.Dataset,
   runs: Population,
 ) -> Judge:
-  """What samples are compared with; what it is, and what it says of no training, is written down."""
+  """What samples are compared with; `judge.json` says so, and how it scores no training."""
   began = time.process_time()
   if options.features:
     network = features_named(options.features, "--features")
   else:
-    training = classifier.Training(steps=options.judge_steps)
-    network, _ = classifier.obtain(pictures, training)
+    how = classifier.Training(steps=options.judge_steps)
+    network, _ = classifier.obtain(pictures, how)
   compared = pictures
   if options.held_out is not None:
     compared = held_out_data(config, options.held_out, pictures.shape, "--held-out")
@@ -276,19 +286,14 @@ def _claim(out: pathlib.Path, options: Options) -> None:
     temporary.write_text(json.dumps(settings, indent=2) + "\n")
 
 
-def _locked(out: str) -> Any:
+@contextlib.contextmanager
+def _locked(out: str) -> Iterator[None]:
   """The lock of a workdir, whose message here speaks of --out."""
-  import contextlib
-
-  @contextlib.contextmanager
-  def held() -> Any:
-    try:
-      with locked(out):
-        yield
-    except run.RunError as error:
-      raise run.RunError(str(error).replace("--workdir=", "--out=")) from error
-
-  return held()
+  try:
+    with locked(out):
+      yield
+  except run.RunError as error:
+    raise run.RunError(str(error).replace("--workdir=", "--out=")) from error
 
 
 if __name__ == "__main__":

@@ -349,10 +349,11 @@ def report(studies: Mapping[str, pathlib.Path], out: pathlib.Path) -> None:
   for name, (rows, untrained) in read_all.items():
     judged = read_json(studies[name] / "judge.json", 1 << 16)
     cost = sum(row.cpu_seconds for row in rows)
+    runs = sum(len(row.members) for row in rows)
     parts.append(
-      f"{name}: {judged['score']}, {judged['samples']:,} samples against {judged['real']:,} pictures "
-      f"of {judged['of']}; untrained {untrained:.1f}. {sum(len(r.members) for r in rows)} runs of "
-      f"{rows[0].steps:,} steps in {cost / 3600:.2f} CPU hours.\n\n{markdown(rows, untrained)}\n\n"
+      f"{name}: {judged['score']}, {judged['samples']:,} samples against {judged['real']:,} "
+      f"pictures of {judged['of']}; untrained {untrained:.1f}. {runs} runs of {rows[0].steps:,} "
+      f"steps in {cost / 3600:.2f} CPU hours.\n\n{markdown(rows, untrained)}\n\n"
       f"{conclusion(rows, untrained)}"
     )
   text = "\n\n".join(parts)
