@@ -10,6 +10,8 @@ of what there is: `table.md`, `study.png`. `experiments.study_table` compares se
 
 What cannot vary within a program is the same everywhere: no batch norm in D, one update of D to
 each of G, Adam, the networks of `jaxgan.models.lucic` and no moving average of G.
+
+Past 300 lines because of its flags and their checks; cells and tables are modules of their own.
 """
 
 import contextlib
@@ -178,6 +180,8 @@ def main(options: Options) -> int:
     _claim(out, options)
     done = study_table.read(out)
     wanted = [cell for cell in cells_of(options) if cell not in done]
+    for cell in done:  # of one that was killed between its line and this
+      shutil.rmtree(_state(out, cell), ignore_errors=True)
     images = jax.device_put(pictures.images)
 
     def stop() -> bool:
@@ -187,7 +191,7 @@ def main(options: Options) -> int:
     for index, cell in enumerate(wanted):
       runs = study_cells.population(cell, members, sizes, pictures)
       by = by or _judge(out, options, config, pictures, runs)
-      folder = out / "cells" / f"{cell.loss}-{cell.penalty}"
+      folder = _state(out, cell)
       began = time.process_time()
       game, trained = study_cells.train(runs, images, sizes, folder, stop)
       if game is None:
@@ -211,6 +215,10 @@ def main(options: Options) -> int:
   if study_table.read(out):
     study_table.report({_title(options): out}, out)
   return 0
+
+
+def _state(out: pathlib.Path, cell: Cell) -> pathlib.Path:
+  return out / "cells" / f"{cell.loss}-{cell.penalty}"
 
 
 def _title(options: Options) -> str:
