@@ -5,6 +5,7 @@ from jaxgan.models import (
   autoencoder,
   biggan,
   cgan,
+  cyclegan,
   dcgan,
   e4e,
   fgan,
@@ -13,6 +14,7 @@ from jaxgan.models import (
   infogan,
   lucic,
   mlp,
+  pix2pix,
   progan,
   r3gan,
   resnet,
@@ -21,6 +23,7 @@ from jaxgan.models import (
   stylegan,
   stylegan2,
   stylegan2_names,
+  unit,
   wgan_gp,
 )
 
@@ -29,6 +32,7 @@ __all__ = [
   "autoencoder",
   "biggan",
   "cgan",
+  "cyclegan",
   "dcgan",
   "e4e",
   "fgan",
@@ -37,6 +41,7 @@ __all__ = [
   "infogan",
   "lucic",
   "mlp",
+  "pix2pix",
   "progan",
   "r3gan",
   "resnet",
@@ -45,5 +50,6 @@ __all__ = [
   "stylegan",
   "stylegan2",
   "stylegan2_names",
+  "unit",
   "wgan_gp",
 ]
