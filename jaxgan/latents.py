@@ -8,11 +8,13 @@ Past 300 lines because the samplers are one family: half of the file is their do
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable, Hashable
 from typing import NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 from jaxtyping import Float, Int
 
@@ -28,6 +30,7 @@ __all__ = [
   "mix_styles",
   "mixed",
   "normal",
+  "rows",
   "style_mixing",
   "truncated_normal",
   "uniform",
@@ -190,6 +193,42 @@ def categorical(classes: int) -> Sampler:
     return jax.nn.one_hot(label, classes, dtype=jnp.float32)
 
   return _per_example(draw)
+
+
+def rows(table: np.ndarray | Callable[[], np.ndarray]) -> Sampler:
+  """Rows of a table, each as likely as the others: captions to paint, or pictures to translate.
+
+  Args:
+    table: numbers `[rows, ...]`, at least one row. A function that returns them is called when rows
+      are first drawn, for tables that take time to read.
+
+  Returns:
+    A sampler of float32 `[n, ...]`. Whole numbers below 2^24 keep their values.
+
+  Raises:
+    ValueError: if the table has no row.
+
+  >>> rows(np.array([[7, 2], [7, 3]]))(jax.random.key(0), 3).shape
+  (3, 2)
+  """
+
+  @functools.cache
+  def whole() -> np.ndarray:
+    found = np.asarray(table() if callable(table) else table)
+    if found.ndim < 1 or not len(found):
+      raise ValueError(f"table must have at least one row, got the shape {found.shape}")
+    return found
+
+  if not callable(table):
+    whole()
+
+  def sample(key: Key, n: int, *, axis_name: AxisName | None = None) -> Array:
+    keys = example_keys(key, n, axis_name=axis_name)
+    last = len(whole())
+    chosen = jax.vmap(lambda key: jax.random.randint(key, [], 0, last, jnp.int32))(keys)
+    return jnp.asarray(whole())[chosen].astype(jnp.float32)
+
+  return sample
 
 
 @dataclasses.dataclass(frozen=True)

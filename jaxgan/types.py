@@ -10,7 +10,8 @@ __all__ = ["AdversarialLoss", "Array", "Batch", "Critic", "ImageSpec", "Key", "M
 
 Key = Array  # a typed key, `jax.random.key(seed)`
 PyTree = Any
-# "image" [B, H, W, C] float32 in [-1, 1]; "label" [B] int32, if any; what objectives add to it
+# "image" [B, H, W, C] float32 in [-1, 1]; "label" [B] int32, if any; what a set keeps beside its
+# pictures, such as "input", pictures too; what objectives add to it
 Batch = Mapping[str, Any]
 Metrics = dict[str, Array]  # scalars
 Critic = Callable[[Array], Array]  # [batch, ...] to logits [batch]
@@ -32,7 +33,9 @@ class ImageSpec(NamedTuple):
   Attributes:
     shape: `(height, width, channels)` of one picture.
     classes: names of the classes, `()` where the pictures have no labels.
+    inputs: `(height, width, channels)` of the pictures that are translated into them, if any.
   """
 
   shape: tuple[int, int, int]
   classes: tuple[str, ...] = ()
+  inputs: tuple[int, int, int] | None = None

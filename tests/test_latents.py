@@ -17,6 +17,7 @@ def draw_all(key, n, axis_name=None):
   samplers = {
     "mixed": INFOGAN,
     "truncated_normal": latents.truncated_normal(3, threshold=0.5),
+    "rows": latents.rows(np.arange(30).reshape(10, 3)),
     "style_mixing": latents.style_mixing(latents.normal(3), layers=6),
   }
   return {name: sample(key, n, axis_name=axis_name) for name, sample in samplers.items()}
@@ -102,6 +103,30 @@ def test_categorical_is_one_hot_and_equally_likely():
   assert set(np.unique(z)) == {0.0, 1.0}
   assert (z.sum(axis=1) == 1).all()
   assert stats.chisquare(z.sum(axis=0)).pvalue > 1e-3
+
+
+def test_rows_are_whole_and_equally_likely():
+  table = np.array([[1 << 24, 0], [7, 1], [5, 2]])
+  draws = np.asarray(latents.rows(table)(jax.random.key(0), 3000))
+  np.testing.assert_array_equal(draws, table[draws[:, 1].astype(int)])
+  counts = np.bincount(draws[:, 1].astype(int))
+  assert (abs(counts - 1000) < 130).all()  # five deviations of 26
+
+
+def test_rows_are_read_when_first_drawn():
+  read = []
+
+  def table():
+    read.append(1)
+    return np.ones([2, 8, 8, 1], np.uint8)
+
+  sample = latents.rows(table)
+  assert not read
+  assert jax.jit(sample, static_argnums=1)(jax.random.key(0), 3).shape == (3, 8, 8, 1)
+  sample(jax.random.key(1), 2)
+  assert read == [1]
+  with pytest.raises(ValueError, match="at least one row"):
+    latents.rows(np.zeros([0, 2]))
 
 
 def test_mixed_parts_come_back_and_differ():

@@ -19,6 +19,8 @@ from jaxgan.data.errors import DataError
 
 __all__ = ["Batches"]
 
+_OTHER = 1 << 64
+
 
 class Batches:
   """Shuffled batches of a data set, forever; the batch of a step depends on the seed and step only.
@@ -79,17 +81,21 @@ class Batches:
     self.wait_seconds = 0.0
     self._flip, self._sharding = flip, sharding
     self._schedule = order.Schedule(seed, len(dataset), groups, batch_size)
+    # Another stream of the same kind: no person's seed is as large.
+    other = order.Schedule(seed + _OTHER, _rows_beside(dataset), groups, batch_size)
+    self._other = other if dataset.unpaired else None
     self._rows = _local_rows(sharding, first, batch_size)
     self._iterators: weakref.WeakSet[Generator[Any, None, None]] = weakref.WeakSet()
     self._feed: feeds.Feed
-    place = (self._schedule, self._rows)
+    taken = feeds.Taken(self._schedule, self._other, self._rows)
+    size = sum(rows.nbytes for rows in dataset.beside.values())
     if dataset.images is None:
       assert dataset.reader is not None
-      self._feed = feeds.Streamed(dataset.reader, *place, workers)
-    elif dataset.images.nbytes > device_limit:
-      self._feed = feeds.Gathered(dataset.images, dataset.labels, *place)
+      self._feed = feeds.Streamed(dataset.reader, dataset.beside, taken, workers)
+    elif dataset.images.nbytes + size > device_limit:
+      self._feed = feeds.Gathered(dataset.images, dataset.labels, dataset.beside, taken)
     else:
-      self._feed = feeds.Resident(dataset.images, dataset.labels, *place, sharding)
+      self._feed = feeds.Resident(dataset.images, dataset.labels, dataset.beside, taken, sharding)
     self._combine = jax.jit(self.assemble, out_shardings=sharding)
 
   def indices(
@@ -112,8 +118,8 @@ class Batches:
       step: from 0.
 
     Returns:
-      "image", float32 `[groups, batch, H, W, C]` in [-1, 1], and "label", int32 `[groups, batch]`,
-      where the set has classes.
+      "image", float32 `[groups, batch, H, W, C]` in [-1, 1], "label", int32 `[groups, batch]`,
+      where the set has classes, and what the set keeps beside its pictures (`Dataset.beside`).
 
     Raises:
       DataError: a streamed picture is damaged.
@@ -183,7 +189,7 @@ class Batches:
     try:
       for count in counts:
         began = time.perf_counter()
-        rows = [(*next(prepared), self._flips(step + i)[:, self._rows]) for i in range(count)]
+        rows = [(*next(prepared), *self._coins(step + i)) for i in range(count)]
         stack = jax.tree.map(lambda *steps: self._put(np.stack(steps), stacked=True), *rows)
         step += count
         self.wait_seconds += time.perf_counter() - began
@@ -204,7 +210,7 @@ class Batches:
 
   # Programs start in the caller's thread only: the same order in every process.
   def _on_device(self, step: int, rows: feeds.Rows) -> dict[str, Array]:
-    arrays = (*rows, self._flips(step)[:, self._rows])
+    arrays = (*rows, *self._coins(step))
     return self._combine(self.source, jax.tree.map(self._put, arrays))
 
   def _put(self, array: np.ndarray, stacked: bool = False) -> Array:
@@ -218,8 +224,17 @@ class Batches:
     rest = array.shape[len(shape) :]
     return jax.make_array_from_process_local_data(sharding, array, (*shape, *rest))
 
-  def _flips(self, step: int) -> Bool[np.ndarray, "groups batch"]:
-    flips = self._schedule.flips(step)
+  def _coins(
+    self, step: int
+  ) -> tuple[Bool[np.ndarray, "groups local"], Bool[np.ndarray, "groups local"] | None]:
+    """The flips of this process's rows: of pictures, and of what is unpaired beside them."""
+    other = None if self._other is None else self._flips(step, self._other)[:, self._rows]
+    return self._flips(step)[:, self._rows], other
+
+  def _flips(
+    self, step: int, schedule: order.Schedule | None = None
+  ) -> Bool[np.ndarray, "groups batch"]:
+    flips = (schedule or self._schedule).flips(step)
     return flips if self._flip else np.zeros_like(flips)
 
   def close(self) -> None:
@@ -232,6 +247,10 @@ class Batches:
 
   def __exit__(self, *_: object) -> None:
     self.close()
+
+
+def _rows_beside(dataset: Dataset) -> int:
+  return max((len(rows) for rows in dataset.beside.values()), default=len(dataset))
 
 
 def _local_rows(

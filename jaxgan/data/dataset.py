@@ -4,11 +4,11 @@ import dataclasses
 import itertools
 import os
 import pathlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from jaxtyping import Int32, UInt8
+from jaxtyping import Int32, Shaped, UInt8
 
 from jaxgan.data import cache, catalogue, digits, paths, pictures, sources
 from jaxgan.data.errors import DataError, require
@@ -71,6 +71,12 @@ class Dataset:
     labels: all labels; None if there are none or they are streamed.
     classes: names of the classes, `()` without labels.
     reader: decodes the pictures of a set that is streamed.
+    beside: what else there is of each picture, by name, in arrays of as many rows: `"input"`, the
+      uint8 picture `[H, W, C]` that is translated into it, or numbers, such as the tokens of a
+      text. Batches bring them along, pictures scaled to [-1, 1] and mirrored with their pictures.
+    unpaired: the rows of `beside` are not those of the pictures; there may be another number of
+      them, and batches take them in an order, and mirrored by coins, of their own.
+    names: of the files of a folder, without the folder; `()` elsewhere.
 
   >>> dataset = Dataset("noise", images=np.zeros([5, 8, 8, 3], np.uint8))
   >>> len(dataset), dataset.shape, dataset[0]["image"].dtype
@@ -82,10 +88,14 @@ class Dataset:
   labels: Int32[np.ndarray, "records"] | None = None
   classes: tuple[str, ...] = ()
   reader: Reader | None = None
+  beside: Mapping[str, Shaped[np.ndarray, "rows ..."]] = dataclasses.field(default_factory=dict)
+  unpaired: bool = False
+  names: tuple[str, ...] = ()
 
   def __post_init__(self):
     if (self.images is None) == (self.reader is None):
       raise DataError("a Dataset has either images= or a reader=")
+    self._check_beside()
     if self.images is None:
       return
     if self.images.ndim != 4 or self.images.dtype != np.uint8 or not len(self.images):
@@ -97,6 +107,24 @@ class Dataset:
         f"labels= has the shape {list(self.labels.shape)} beside {len(self.images)} images: "
         "give one label for each"
       )
+
+  def _check_beside(self) -> None:
+    counts = {name: len(rows) for name, rows in self.beside.items()}
+    allowed = set(counts.values()) if self.unpaired else {len(self)}
+    if len(allowed) > 1 or not set(counts.values()) <= allowed or 0 in counts.values():
+      raise DataError(
+        f"beside= has {counts} rows beside {len(self)} pictures: give one row for each"
+      )
+    if self.unpaired and not counts:
+      raise DataError("unpaired=True needs something in beside=, such as input=")
+    for name, rows in self.beside.items():
+      if name in ("image", "label") or rows.dtype.hasobject:
+        raise DataError(f"beside= has {name!r} of {rows.dtype}: give numbers, under another name")
+
+  @property
+  def inputs(self) -> tuple[int, int, int] | None:
+    """`(H, W, C)` of the pictures that are translated, `beside["input"]`; None without them."""
+    return self.beside["input"].shape[1:] if "input" in self.beside else None
 
   @property
   def shape(self) -> tuple[int, int, int]:
@@ -113,13 +141,14 @@ class Dataset:
     return len(self.reader)
 
   def __getitem__(self, index: int) -> dict[str, Any]:
-    """One picture, uint8 `[H, W, C]`, as "image", and its int32 "label" where there are classes."""
+    """One picture, uint8, as "image", its "label", if any, and what is paired with it."""
     if self.images is not None:
       image, label = self.images[index], None if self.labels is None else self.labels[index]
     else:
       assert self.reader is not None
       ((image, label),) = self.reader.read([index])
-    return {"image": image} if label is None else {"image": image, "label": np.int32(label)}
+    entry = {"image": image} if label is None else {"image": image, "label": np.int32(label)}
+    return entry if self.unpaired else entry | {k: rows[index] for k, rows in self.beside.items()}
 
 
 def load(
@@ -205,8 +234,9 @@ def load(
   folder = pathlib.Path(cache_dir).expanduser() if cache_dir else cache.default_folder()
   folder /= cache.key(source.name, source.identity, chosen, resolution, channels)
   labelled = bool(source.classes)
+  names = tuple(source.names[index] for index in chosen) if source.names else ()
   if cache_limit and (arrays := cache.opened(folder, len(chosen), labelled)):
-    return Dataset(source.name, *arrays, source.classes)
+    return Dataset(source.name, *arrays, source.classes, names=names)
 
   reader = Reader(source, chosen, _shape(source, resolution, channels))
   size = len(reader) * int(np.prod(reader.shape))
@@ -217,7 +247,7 @@ def load(
         f"{size:,} bytes are more than cache_limit={cache_limit:,}: raise it, set limit=, or "
         "prepare the set anew as array_record in another data_dir="
       )
-    return Dataset(source.name, classes=source.classes, reader=reader)
+    return Dataset(source.name, classes=source.classes, reader=reader, names=names)
   bar = require("tqdm", "preparing a data set").tqdm
   title = f"preparing {source.name}"
   progress = bar(reader, title, len(reader), unit=" pictures", leave=False, disable=None)
@@ -227,7 +257,7 @@ def load(
     raise DataError(
       f"the cache '{folder}' was damaged while it was written: remove it, start again"
     )
-  return Dataset(source.name, *arrays, source.classes)
+  return Dataset(source.name, *arrays, source.classes, names=names)
 
 
 def _nonempty(chosen: Sequence[int], dataset: str, split: str) -> Any:

@@ -60,6 +60,7 @@ class FolderSource(Source):
     classes = sorted({top[0] for top in tops if top})
     if not all(tops) or len(classes) < 2:
       classes = []
+    self.names = [path.relative_to(folder).as_posix() for path in self.paths]
     self._classes = tuple(classes)
     self.labels = [classes.index(top[0]) for top in tops] if classes else None
 

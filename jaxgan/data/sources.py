@@ -23,11 +23,13 @@ class Source(abc.ABC):
   Attributes:
     name: what to call the set.
     identity: everything that decides what the pictures are, for the key of the cache.
+    names: of the pictures' files, where each has one.
     sequential: it can be read from the beginning only, by iteration.
   """
 
   name: str
   identity: tuple[Any, ...]
+  names: Sequence[str] = ()
   sequential: ClassVar[bool] = False
 
   @property

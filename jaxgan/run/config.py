@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal, TypeVar
 import jax.numpy as jnp
 import tyro
 
+from jaxgan import data
 from jaxgan._files import read_json, replacing
 from jaxgan.run.flags import (
   Count,
@@ -164,6 +165,25 @@ class Config:
     if self.vary and not self.population:
       raise RunError(f"--vary={self.vary[0]} needs --population, the number of runs")
 
+  def load(self) -> data.Dataset:
+    """The pictures that the flags name; `jaxgan.run.load_data` has its errors speak of flags.
+
+    An experiment that learns from more than pictures has one of its own.
+    """
+    return data.load(self.dataset, **self.data_options())
+
+  def data_options(self) -> dict[str, Any]:
+    """What the flags tell `jaxgan.data.load` beside the name of the set."""
+    return dict(
+      resolution=self.resolution,
+      channels=self.channels,
+      split=self.split,
+      data_dir=self.data_dir,
+      limit=self.limit,
+      cache_dir=self.cache_dir,
+      cache_limit=int(self.cache_limit * 1e9),
+    )
+
   @property
   def jax_dtype(self) -> Any:
     """The dtype of computation for layers; None leaves it to their inputs."""
@@ -256,9 +276,10 @@ class Record:
       content = read_json(path, 1 << 24)
       spec = content.pop("spec")
       shape, classes = tuple(spec["shape"]), tuple(spec["classes"])
+      inputs = tuple(spec["inputs"]) if spec.get("inputs") else None
       flags = content["config"]
       content["config"] = {k: tuple(v) if isinstance(v, list) else v for k, v in flags.items()}
-      record = cls(**{**content, "spec": ImageSpec(shape, classes)})
+      record = cls(**{**content, "spec": ImageSpec(shape, classes, inputs)})
       record._check()
       return record
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
@@ -268,11 +289,17 @@ class Record:
 
   def _check(self) -> None:
     """Refuses what `save` does not write."""
-    shape, classes = self.spec
-    whole = (*shape, self.pictures)
-    if len(shape) != 3 or not all(type(x) is int and 0 < x < 2**31 for x in whole):
+    shape, classes, inputs = self.spec
+    whole = (*shape, self.pictures, *(inputs or ()))
+    if (
+      len(shape) != 3
+      or len(inputs or shape) != 3
+      or not all(type(x) is int and 0 < x < 2**31 for x in whole)
+    ):
       raise ValueError(f"{self.pictures} pictures of {shape}")
-    if max(shape) > 1 << 16 or not all(isinstance(x, str) for x in (self.experiment, *classes)):
+    if max(*shape, *(inputs or ())) > 1 << 16 or not all(
+      isinstance(x, str) for x in (self.experiment, *classes)
+    ):
       raise ValueError(f"pictures of {shape}, classes {classes}, of {self.experiment}")
     if not isinstance(self.config, dict) or not isinstance(self.environment, dict):
       raise ValueError("its config and environment must be objects")

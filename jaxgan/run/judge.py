@@ -36,16 +36,23 @@ class Judge:
     grid_key, score_key, self._direction_key = _evaluation_keys(config.seed)
     n = min(_SCORED, len(dataset))
     self._grid_latents = system.latents(grid_key, _GRID)
+    inputs = system.inputs
+    self._grid_inputs = None if inputs is None else np.asarray(inputs(self._grid_latents))
     self._score_latents = system.latents(score_key, n)
     chosen = np.random.default_rng(config.seed).permutation(len(dataset))[:n]
     self._real = np.stack([dataset[int(i)]["image"] for i in chosen])
     self._condition_latents = _conditions(system, self._grid_latents)
-    self._draw(0, "real", self._real[:_GRID])
+    self._draw(0, "real", sampling.grid(self._real[:_GRID]))
 
   def draw(self, game: Game) -> None:
     """Writes the grid of fixed latents."""
-    images = self._images(game, self._grid_latents)
-    self._draw(int(game.step), f"step_{int(game.step):06d}", sampling.to_uint8(images))
+    images = sampling.to_uint8(self._images(game, self._grid_latents))
+    name = f"step_{int(game.step):06d}"
+    if self._grid_inputs is None:
+      self._draw(int(game.step), name, sampling.grid(images))
+    else:
+      inputs, images = sampling.same_channels(sampling.to_uint8(self._grid_inputs), images)
+      self._draw(int(game.step), name, sampling.pair_grid(inputs, images))
 
   def score(self, game: Game) -> float:
     """Sliced Wasserstein distance of samples to real pictures, on pixels in [-1, 1].
@@ -95,10 +102,9 @@ class Judge:
     variables = local(game.generator.evaluated())
     return sampling.in_batches(lambda z: self._generate(variables, z), latents)
 
-  def _draw(self, step: int, name: str, images: np.ndarray) -> None:
+  def _draw(self, step: int, name: str, picture: np.ndarray) -> None:
     if not is_first():
       return
-    picture = sampling.grid(images)
     path = self._folder / f"{name}.png"
     with writing(path):
       sampling.save_png(path, picture)

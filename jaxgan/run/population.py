@@ -104,7 +104,12 @@ def train_population(build: Build, config: Config) -> int:
       f"--population={config.population}: the step of {plan.experiment} changes in training, which "
       "populations do not follow: start its runs one by one"
     )
-  images = plan.dataset.images
+  images, beside = plan.dataset.images, dict(plan.dataset.beside)
+  if plan.dataset.unpaired:
+    raise RunError(
+      f"--population={config.population} takes one set of pictures, or pairs, and these are two "
+      "sets without pairs: start the runs one by one"
+    )
   if images is None or images.nbytes > _LARGEST:
     raise RunError(
       f"--population={config.population} keeps its pictures on the device, but those of "
@@ -113,9 +118,12 @@ def train_population(build: Build, config: Config) -> int:
     )
   population = Population(build, config, plan.spec, mesh)
   play = training.population_parallel(
-    population.system.step, len(members), mesh, lambda source, row: data.assemble(*source, *row)
+    population.system.step,
+    len(members),
+    mesh,
+    lambda source, row: data.assemble(*source[:2], *row, beside=source[2]),
   )
-  source = jax.device_put((images, plan.dataset.labels), training.replicated(mesh))
+  source = jax.device_put((images, plan.dataset.labels, beside), training.replicated(mesh))
   order = _Order(config, plan, members)
   with _numbers_only(config):
     figures = jax.eval_shape(play, population.abstract, source, order(0, 1))[1]

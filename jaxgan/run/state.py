@@ -120,19 +120,9 @@ def load_data(config: Config) -> data.Dataset:
     DataError: they cannot be had; the message speaks of flags.
   """
   try:
-    return data.load(
-      config.dataset,
-      resolution=config.resolution,
-      channels=config.channels,
-      split=config.split,
-      data_dir=config.data_dir,
-      limit=config.limit,
-      cache_dir=config.cache_dir,
-      cache_limit=int(config.cache_limit * 1e9),
-    )
+    return config.load()
   except data.DataError as error:
-    names = ("resolution", "channels", "split", "data_dir", "limit", "cache_dir", "cache_limit")
-    raise data.DataError(_with_flags(str(error), *names)) from error
+    raise data.DataError(_with_flags(str(error), *config.data_options())) from error
 
 
 class Restored(NamedTuple):

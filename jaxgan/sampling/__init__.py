@@ -18,7 +18,14 @@ from jaxgan.sampling.editing import sweep, sweep_classes, traverse, vector_arith
 from jaxgan.sampling.generation import batches, in_batches
 from jaxgan.sampling.interpolation import linear, spherical
 from jaxgan.sampling.metropolis import metropolis_hastings, metropolis_hastings_sample
-from jaxgan.sampling.pictures import grid, neighbour_grid, pair_grid, save_png, to_uint8
+from jaxgan.sampling.pictures import (
+  grid,
+  neighbour_grid,
+  pair_grid,
+  same_channels,
+  save_png,
+  to_uint8,
+)
 from jaxgan.sampling.projection import (
   Inversion,
   invert,
@@ -79,6 +86,7 @@ __all__ = [
   "projection_schedule",
   "psnr",
   "rejection_sample",
+  "same_channels",
   "save_png",
   "semantic_factorisation",
   "spherical",

@@ -7,7 +7,7 @@ from jaxtyping import Float, Int, UInt8
 
 from jaxgan._files import replacing
 
-__all__ = ["grid", "neighbour_grid", "pair_grid", "save_png", "to_uint8"]
+__all__ = ["grid", "neighbour_grid", "pair_grid", "same_channels", "save_png", "to_uint8"]
 
 
 def to_uint8(images: Float[np.ndarray, "..."]) -> UInt8[np.ndarray, "..."]:
@@ -42,6 +42,18 @@ def grid(
     top, left = ((h + gap) * (i // columns) + gap, (w + gap) * (i % columns) + gap)
     canvas[top : top + h, left : left + w] = picture
   return canvas
+
+
+def same_channels(
+  *several: UInt8[np.ndarray, "_ _ _ _"],
+) -> tuple[UInt8[np.ndarray, "_ _ _ c"], ...]:
+  """Sets of pictures for one grid: grey ones in three channels where others are in colour.
+
+  >>> [x.shape[-1] for x in same_channels(np.zeros([1, 8, 8, 1]), np.zeros([2, 8, 8, 3]))]
+  [3, 3]
+  """
+  most = max(images.shape[-1] for images in several)
+  return tuple(np.repeat(x, most, -1) if x.shape[-1] < most else x for x in several)
 
 
 def pair_grid(

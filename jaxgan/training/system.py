@@ -98,6 +98,8 @@ class System(NamedTuple):
     check: reads what data the system wants of its own, or raises; called before training only.
     style: the parts of a style-based generator, for truncation, mixing and inversion; None where
       the generator is in one piece.
+    inputs: `latents -> pictures [n, H, W, C]` in [-1, 1] that the latents hold, where pictures are
+      translated: samples are shown below them; None where they are made of noise.
     step_at: the step to play after so many, where steps differ in more than their numbers: growing
       networks. Equal functions share a compilation. None where it is always `step`.
   """
@@ -113,6 +115,7 @@ class System(NamedTuple):
   check: Callable[[], None] | None = None
   style: Style | None = None
   step_at: Callable[[int], Step] | None = None
+  inputs: Callable[[Array], Array] | None = None
 
 
 def system(
@@ -137,6 +140,7 @@ def system(
   report: Callable[[Game], Mapping[str, float]] | None = None,
   batch_multiple: int = 1,
   style: Style | None = None,
+  inputs: Callable[[Array], Array] | None = None,
 ) -> System:
   """Puts networks, optimisers and objectives together for `jaxgan.run`.
 
@@ -167,6 +171,7 @@ def system(
     batch_multiple: what divides a piece of a device's batch, such as the group of a minibatch
       standard deviation.
     style: of `style_of(generator)`, where the generator has a mapping and a synthesis network.
+    inputs: from latents to the pictures that they hold, of a generator that translates them.
 
   Returns:
     The system; its step expects the mapped axis `AXIS`.
@@ -222,6 +227,7 @@ def system(
     report,
     batch_multiple=accumulate * packing * batch_multiple,
     style=style,
+    inputs=inputs,
   )
 
 

@@ -89,6 +89,17 @@ def test_a_record_is_read_back_as_it_was(tmp_path):
   assert json.loads((tmp_path / "config.json").read_text())["config"]["critic_steps"] == 5
 
 
+def test_a_record_of_translation_keeps_the_shape_of_its_inputs(tmp_path):
+  spec = ImageSpec((32, 32, 3), (), (32, 32, 1))
+  translated = dataclasses.replace(record(), spec=spec)
+  translated.save(tmp_path)
+  assert run.Record.load(tmp_path) == translated
+  wrong = dataclasses.replace(translated, spec=spec._replace(inputs=(32, 32)))
+  wrong.save(tmp_path)
+  with pytest.raises(run.RunError, match=r"config\.json is damaged"):
+    run.Record.load(tmp_path)
+
+
 def test_a_damaged_record_is_named(tmp_path):
   (tmp_path / "config.json").write_text('{"experiment": ')
   with pytest.raises(run.RunError, match=r"config\.json is damaged"):

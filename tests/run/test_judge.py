@@ -135,3 +135,23 @@ def test_an_evaluation_that_cannot_be_is_refused_before_the_run_begins(tmp_path,
     assert end.value.code == 2
     assert message in capsys.readouterr().err
   assert not (tmp_path / "config.json").exists()
+
+
+def test_translated_pictures_stand_below_what_they_come_from(tmp_path):
+  table = np.full([5, *SHAPE], -1.0, np.float32)
+  z = latents.rows(table)
+
+  def generate(variables, x):
+    return jnp.repeat(-x, 3, axis=-1)  # black becomes white, in colour
+
+  system = System(None, None, z, generate, 1, inputs=lambda x: x)
+  config = run.Config(workdir=str(tmp_path), dataset="noise")
+  monitor = health.Monitor(warmup=0)
+  with Log(tmp_path, 0, monitor, lambda text: None) as log:
+    judge = Judge(system, config, data.Dataset("noise", np.zeros([9, 8, 8, 3], np.uint8)), log)
+    judge.draw(game_at(3))
+  image = pytest.importorskip("PIL.Image")
+  drawn = np.asarray(image.open(tmp_path / "samples" / "step_000003.png"))
+  assert drawn.shape[-1] == 3
+  assert (drawn[2:10, 2:10] == 0).all()
+  assert (drawn[12:20, 2:10] == 255).all()
