@@ -9,6 +9,7 @@ from jaxgan.models import (
   e4e,
   fgan,
   gan,
+  gigagan,
   improved,
   infogan,
   mlp,
@@ -20,6 +21,7 @@ from jaxgan.models import (
   stylegan,
   stylegan2,
   stylegan2_names,
+  text,
   wgan_gp,
 )
 
@@ -32,6 +34,7 @@ __all__ = [
   "e4e",
   "fgan",
   "gan",
+  "gigagan",
   "improved",
   "infogan",
   "mlp",
@@ -43,5 +46,6 @@ __all__ = [
   "stylegan",
   "stylegan2",
   "stylegan2_names",
+  "text",
   "wgan_gp",
 ]

@@ -60,7 +60,7 @@ def prepare(build: Build, config: Config, mesh: Mesh) -> Plan:
       groups = f"{shards}, the groups of {mesh.size // shards} devices that share a batch"
     raise RunError(f"--batch-size={config.batch_size} must be divisible by {groups}")
   dataset = load_data(config)
-  spec = ImageSpec(dataset.shape, dataset.classes, dataset.inputs)
+  spec = ImageSpec(dataset.shape, dataset.classes, dataset.inputs, dataset.captions)
   if previous is not None and (previous.spec, previous.pictures) != (spec, len(dataset)):
     raise RunError(
       f"--dataset={config.dataset} has {len(dataset)} pictures {spec}, but the run in "
