@@ -10,7 +10,7 @@ the paper's frozen CLIP, and the losses that want it or other pretrained network
 """
 
 import dataclasses
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -76,21 +76,26 @@ class Config(run.Config):
 
   def load(self) -> data.Dataset:
     """The pictures with their texts, but for those that are held out."""
-    return self.load_parts()[0]
+    return self.load_parts()[0].dataset
 
-  def load_parts(self) -> tuple[data.Dataset, data.Dataset | None]:
-    """The pictures that are trained on, and those that are not; None without any."""
+  def load_parts(self) -> tuple["Captioned", "Captioned | None"]:
+    """What is trained on, and what is not; None where that is nothing."""
     whole = super().load()
     texts = captions.captions_of(whole, self.captions)
     out = captions.held_out(texts, self.hold_out)
     parts = []
-    for keep in (~out, out):
-      if not keep.any():
-        break
-      kept = [text for text, own in zip(texts, keep, strict=True) if own]
-      part = captions.take(whole, keep)
-      parts.append(captions.attach(part, kept, most_words=self.max_words))
+    for keep in (~out, out)[: 1 + out.any()]:
+      kept = tuple(text for text, own in zip(texts, keep, strict=True) if own)
+      dataset = captions.attach(captions.take(whole, keep), kept, most_words=self.max_words)
+      parts.append(Captioned(dataset, kept))
     return parts[0], parts[1] if len(parts) > 1 else None
+
+
+class Captioned(NamedTuple):
+  """A part of a set, and the text of each of its pictures."""
+
+  dataset: data.Dataset
+  texts: tuple[str, ...]
 
 
 _SMALL: dict[str, Any] = dict(latent_dim=64, style_dim=64, depth=2)
@@ -98,7 +103,7 @@ _SMALL: dict[str, Any] = dict(latent_dim=64, style_dim=64, depth=2)
 PRESETS: run.Presets = {
   "quick": dict(width=8, max_width=32, kernels=2, attention=8, steps=600, **_SMALL),
   "measured": dict(
-    dataset="emoji64/train", width=16, max_width=64, kernels=4, steps=2500, **_SMALL
+    dataset="emoji64/train", width=16, max_width=64, kernels=4, steps=1500, **_SMALL
   ),
   "paper": dict(
     dataset="cifar10",
