@@ -74,6 +74,14 @@ class Config(run.Config):
   ema_ramp: run.Bound = 0.05
   """Early on the half-life of the moving average is at most this share of the training so far."""
 
+  def __post_init__(self) -> None:
+    """Refuses values that no run can have."""
+    super().__post_init__()
+    if self.text_width % self.text_heads:
+      raise run.RunError(
+        f"--text-heads={self.text_heads} must divide --text-width={self.text_width}"
+      )
+
   def load(self) -> data.Dataset:
     """The pictures with their texts, but for those that are held out."""
     return self.load_parts()[0].dataset

@@ -188,7 +188,7 @@ def captions_of(dataset: Dataset, table: str | None = None) -> tuple[str, ...]:
     named = [_in_words(name) for name in dataset.classes]
     labels = dataset.labels
     if labels is None:
-      labels = [dataset[index]["label"] for index in range(len(dataset))]
+      labels = np.array([dataset[index]["label"] for index in range(len(dataset))])
     return tuple(named[int(label)] for label in labels)
   raise DataError(
     f"'{dataset.name}' has no texts: put captions.csv with the columns file_name and text into its "
@@ -277,7 +277,7 @@ def take(dataset: Dataset, keep: Bool[np.ndarray, "records"]) -> Dataset:
     raise DataError(f"no picture of '{dataset.name}' is left")
   reader = dataset.reader
   if reader is not None:
-    reader = dataclasses.replace(reader, chosen=[reader.chosen[row] for row in rows])
+    reader = dataclasses.replace(reader, chosen=[reader.chosen[int(row)] for row in rows])
   return dataclasses.replace(
     dataset,
     images=None if dataset.images is None else dataset.images[rows],

@@ -3,12 +3,16 @@
 import json
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from PIL import Image
 
 from experiments import gigagan, retrieval, sample, text_to_picture
 from jaxgan import data, run
+from jaxgan.models.gigagan import Judged
+from jaxgan.training import objectives
+from jaxgan.types import ImageSpec
 
 FLAGS = [
   "--resolution=8",
@@ -94,7 +98,7 @@ def test_a_resumed_run_is_the_uninterrupted_one(workdir, flags, tmp_path):
 
 def test_samples_and_the_record_need_no_data(workdir, tmp_path):
   restored = run.restore(str(workdir))
-  assert restored.record.spec.captions == tuple(sorted(set(NAMES.values()) - {"red circle"}))
+  assert restored.record.spec.captions == tuple(sorted(set(NAMES.values()) - {"red heart"}))
   out = tmp_path / "samples.npz"
   sample.main(sample.Options(workdir=str(workdir), num=4, out=str(out)))
   with np.load(out) as file:
@@ -163,6 +167,59 @@ def test_a_picture_fits_its_text_whatever_is_asked_beside(workdir):
   found = painter.matches(images, tokens)
   np.testing.assert_array_equal(found[:, 0], found[:, 2])
   assert (found[:, 0] != found[:, 1]).all()
+
+
+SPEC = ImageSpec((16, 16, 3), captions=("blue cat", "red dog", "sun"))
+
+
+@pytest.fixture
+def handed_over(monkeypatch):
+  """What `build` gives to the objectives, by name."""
+  found = {}
+  adversarial = objectives.adversarial
+
+  def caught(loss, latents, **options):
+    found.update(options, loss=loss, latents=latents)
+    return adversarial(loss, latents, **options)
+
+  monkeypatch.setattr(objectives, "adversarial", caught)
+  config = gigagan.Config(workdir="", width=4, max_width=4, latent_dim=5, matching_weight=0.5)
+  gigagan.build(config, SPEC)
+  return found
+
+
+def test_texts_of_other_pictures_count_as_fake(handed_over):
+  mismatched = np.array([[0.5, -1.0], [2.0, 3.0]], np.float32)
+  counts = np.array([True, False])
+  real, fake = (Judged(-x, x, counts) for x in (mismatched, 2.0 * mismatched))
+  batch = {"real_output": real, "fake_output": fake}
+  expected = sum(np.log1p(np.exp(x[0])).mean() for x in (mismatched, 2.0 * mismatched))
+  term = handed_over["d_terms"]["matching"](batch, None)
+  np.testing.assert_allclose(term, [0.5 * expected, 0.0], rtol=1e-6)
+  np.testing.assert_array_equal(handed_over["logits"](real), -mismatched)
+  told = handed_over["measures"]["told_apart"](batch, None)
+  assert told.tolist() == [True, False]
+
+
+def test_r1_is_of_the_mean_logit(handed_over):
+  def critic(images):
+    total = images.sum((1, 2, 3))
+    return jnp.stack([3.0 * total, 1.0 * total], 1)
+
+  (penalty,) = handed_over["penalties"]
+  values = penalty(critic, {"image": jnp.ones([2, 4, 4, 3])}, None, None)
+  np.testing.assert_allclose(values, 0.1 * 2.0**2 * 48, rtol=1e-6)
+  assert handed_over["penalties_every"] == 16
+
+
+def test_fakes_are_painted_to_the_texts_beside_them(handed_over):
+  z = handed_over["latents"](jax.random.key(0), 2)
+  assert z.shape == (2, 5 + 3)
+  text = jnp.array([[4, 5, 2], [7, 2, 0]])
+  matched = handed_over["match"](z, {"text": text})
+  np.testing.assert_array_equal(matched[:, :5], z[:, :5])
+  np.testing.assert_array_equal(handed_over["conditions"].fake(matched), text)
+  np.testing.assert_array_equal(handed_over["conditions"].real({"text": text}), text)
 
 
 @pytest.mark.parametrize(
