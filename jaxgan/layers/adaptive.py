@@ -2,8 +2,10 @@
 
 Each example has a kernel of its own, a weighted mean of a bank, so that what a text asks for can
 change more than the scale of features. Here kernels are mixed first and each example is convolved
-with its own: for 2 kernels as fast on a CPU as convolutions by all of them whose results are mixed,
-for 4 up to twice as fast. Modulation and demodulation stay factors of input and output.
+with its own, at a cost that does not grow with the bank. Convolving all examples by all kernels and
+mixing what they give is the same; forward and backward on a CPU, at 8 to 32 pixels, it took 0.65 to
+0.85 of the time for 2 kernels and 0.9 to 2.5 times as long for 4. Modulation and demodulation stay
+factors of input and output.
 """
 
 import dataclasses
