@@ -5,10 +5,16 @@ Every encoder is a linen module with the attribute `length` and the method
 is not ends the text, so that the feature at its place can stand for the whole.
 
 A pretrained encoder (CLIP's, in GigaGAN) is plugged in as `TextEncoder(..., embed=frozen)`: a pure
-function from tokens to features that closes over its weights, of which no player has a copy:
+function from tokens to features. It closes over its weights, which are no player's and not saved
+with a run. Where texts are those of the data it can be a table of features computed once:
 
-    features = jnp.asarray(clip_features)  # [texts, length, d], computed once
-    encoder = TextEncoder(words, length, embed=lambda tokens: features[number_of(tokens)])
+    known = vocabulary.encode(captions, length)  # [texts, length]
+    features = clip(captions)  # [texts, length, d]
+
+    def frozen(tokens):
+      return features[(tokens[:, None] == known[None]).all(-1).argmax(1)]
+
+The learned layers follow on top of it, for each player its own, as in the paper.
 """
 
 import math
