@@ -64,8 +64,8 @@ def prepare(build: Build, config: Config, mesh: Mesh) -> Plan:
   if previous is not None and (previous.spec, previous.pictures) != (spec, len(dataset)):
     raise RunError(
       f"--dataset={config.dataset} has {len(dataset)} pictures {_shown(spec)}, but the run in "
-      f"{config.workdir} was trained on {previous.pictures} {_shown(previous.spec)}; choose another "
-      "workdir"
+      f"{config.workdir} was trained on {previous.pictures} {_shown(previous.spec)}; "
+      "choose another workdir"
     )
   system = built(build, config, spec)
   if config.batch_size % (shards * system.batch_multiple):
