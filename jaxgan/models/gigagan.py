@@ -247,7 +247,8 @@ class Discriminator(nn.Module):
 
   Kang et al. 2023 (arXiv 2303.05511), section 3.3. Each picture passes the layers below its
   resolution by itself, and a predictor follows each block: at 32 pixels there are 6 logits, at 64
-  there are 10. The text modulates the predictors only. The paper sums the losses of all logits;
+  there are 10. The last one sees the whole picture through StyleGAN2's dense layer. The text
+  modulates the predictors only. The paper sums the losses of all logits;
   means over them leave the weights of losses as they are.
 
   Attributes:
@@ -345,6 +346,9 @@ class Discriminator(nn.Module):
         compared = functools.partial(layers.minibatch_stddev, group_size=self.group_size)
         y = jnp.concatenate([compared(each) for each in several])
         y = _activate(layers.EqualizedConv(sizes[4], name="conv", **types)(y))
+        y = _activate(layers.EqualizedDense(sizes[4], name="fc", **types)(y.reshape(len(y), -1)))[
+          :, None, None
+        ]
       scales = len(y) // n
       told = jnp.broadcast_to(texts[:, None], (count, scales, *texts.shape[1:]))
       found = _Predictor(name=f"predictor{size // 2}", **types)(
