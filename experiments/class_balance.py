@@ -13,7 +13,7 @@ import numpy as np
 import tyro
 
 from experiments import classifier
-from jaxgan import run, sampling
+from jaxgan import compilation, run, sampling
 from jaxgan.metrics import features
 
 
@@ -42,7 +42,7 @@ def main(options: Options) -> None:
   _, labels = classifier.arrays(dataset)
 
   variables = restored.game.generator.evaluated()
-  generate = jax.jit(restored.system.generate)
+  generate = compilation.jit(restored.system.generate)
   z = restored.system.latents(jax.random.key(options.seed), options.num)
   samples = sampling.to_uint8(sampling.in_batches(lambda z: generate(variables, z), z))
   probabilities = features.extract_all(network, samples).probabilities

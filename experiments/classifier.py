@@ -20,7 +20,7 @@ import tqdm
 import tyro
 from jaxtyping import Float
 
-from jaxgan import data, run
+from jaxgan import compilation, data, run
 from jaxgan._files import user_cache
 from jaxgan.metrics import features
 from jaxgan.metrics.features import classifier
@@ -136,14 +136,14 @@ def train(dataset: data.Dataset, training: Training) -> tuple[classifier.Descrip
     outputs: Any = network.apply({"params": params}, moved, train=True, rngs=rngs)
     return optax.softmax_cross_entropy_with_integer_labels(outputs[1], batch["label"]).mean()
 
-  @functools.partial(jax.jit, donate_argnums=(0, 1))
+  @functools.partial(compilation.jit, donate_argnums=(0, 1))
   def update(params: PyTree, state: PyTree, batch: Batch, key: Key) -> tuple[PyTree, PyTree]:
     batch = {name: array[0] for name, array in batch.items()}
     changes, state = optimizer.update(jax.grad(loss)(params, batch, key), state)
     return optax.apply_updates(params, changes), state
 
   init_key, key = jax.random.split(jax.random.key(training.seed))
-  params = jax.jit(network.init)(init_key, jnp.zeros((1, *dataset.shape)))["params"]
+  params = compilation.jit(network.init)(init_key, jnp.zeros((1, *dataset.shape)))["params"]
   state = optimizer.init(params)
   options: dict[str, Any] = dict(seed=training.seed, flip=training.flip)
   with data.Batches(pictures, training.batch_size, **options) as batches:

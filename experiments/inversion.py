@@ -40,7 +40,7 @@ from experiments.style_encoder import (
   save,
   train_encoder,
 )
-from jaxgan import run, sampling
+from jaxgan import compilation, run, sampling
 from jaxgan._files import replacing
 from jaxgan.run.interruption import Interruption
 from jaxgan.run.networks import features_named, smooth
@@ -120,7 +120,7 @@ def main(options: Options) -> dict[str, Any]:
   targets = jnp.asarray(pictures, jnp.float32) / 127.5 - 1.0
   workdir = pathlib.Path(options.workdir)
   workdir.mkdir(parents=True, exist_ok=True)
-  mapping = jax.jit(frozen.style.mapping)
+  mapping = compilation.jit(frozen.style.mapping)
   z = frozen.latents(jax.random.key(options.seed), _LATENTS)
   w = sampling.in_batches(lambda z: mapping(frozen.variables, z), z, _BATCH)
   places = sampling.style_statistics(lambda w: w, jnp.asarray(w))
@@ -133,7 +133,7 @@ def main(options: Options) -> dict[str, Any]:
     if method == "encoder":
       encoder = encoder_of(frozen, options, restored.record.spec.shape[0])
       found[method] = encode(encoder, params, frozen, targets)
-      images[method] = jax.jit(frozen.style.synthesis)(frozen.variables, found[method])
+      images[method] = compilation.jit(frozen.style.synthesis)(frozen.variables, found[method])
     else:
       result = optimised(options, frozen, method, targets, places)
       found[method], images[method] = result.styles, result.images
@@ -349,7 +349,7 @@ def edit(
   moves = steps[None, :, None] * vectors[:, None]  # [directions, columns, d]
   moved = styles[: options.edited, None, None] + moves[None, :, :, None]
   flat = moved.reshape(-1, *styles.shape[1:])
-  synthesis = jax.jit(frozen.style.synthesis)
+  synthesis = compilation.jit(frozen.style.synthesis)
   pictures = sampling.in_batches(lambda w: synthesis(frozen.variables, w), flat, _BATCH)
   sampling.save_png(path, sampling.grid(sampling.to_uint8(pictures), options.columns))
 

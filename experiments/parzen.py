@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxgan import data, metrics, run, sampling
+from jaxgan import compilation, data, metrics, run, sampling
 from jaxgan.training import Game, System
 
 _VALIDATED = 1000  # held-out pictures that choose the bandwidth
@@ -33,7 +33,7 @@ def reported(system: System, config: run.Config, samples: int) -> System:
     raise run.RunError(f"--parzen-samples={samples} must be positive")
   if "test" in config.split:
     raise run.RunError(f"--split={config.split} trains on what the Parzen estimate holds out")
-  generate = jax.jit(system.generate)
+  generate = compilation.jit(system.generate)
 
   @functools.cache
   def held_out() -> np.ndarray | None:

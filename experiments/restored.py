@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxgan import run, sampling, training
+from jaxgan import compilation, run, sampling, training
 from jaxgan._files import replacing
 from jaxgan.run.state import Restored
 from jaxgan.types import Array, PyTree
@@ -80,13 +80,13 @@ class Generator(NamedTuple):
     variables = variables_of(
       restored, sampler, ema=options.ema, standing=options.standing, seed=options.seed
     )
-    jitted = jax.jit(_truncated(options.truncation_psi, restored))
+    jitted = compilation.jit(_truncated(options.truncation_psi, restored))
     return cls(options, restored, lambda z: jitted(variables, z), sampler, variables)
 
   def in_styles(self) -> "Generator":
     """The same with styles w, truncated as the options say, in place of latents."""
     style, psi = styles_of(self.restored), self.options.truncation_psi
-    mapping, paint = jax.jit(_mapping(style, psi)), jax.jit(style.paint)
+    mapping, paint = compilation.jit(_mapping(style, psi)), compilation.jit(style.paint)
     return self._replace(
       generate=lambda w: paint(self.variables, w),
       sampler=lambda key, n: mapping(self.variables, self.sampler(key, n)),
@@ -132,7 +132,7 @@ class Generator(NamedTuple):
       outputs = sampling.layer_outputs(player.apply_fn, layer, variables, z, train=False)
     except ValueError as error:
       raise run.RunError(f"{error}".replace("layer=", "--layer=")) from error
-    jitted = jax.jit(outputs)
+    jitted = compilation.jit(outputs)
     return lambda z: jitted(variables, z)
 
   def discriminator(self) -> Callable[[Array], Array]:
@@ -153,7 +153,7 @@ class Generator(NamedTuple):
       ) from error
     if getattr(made, "shape", None) != (2,):
       raise run.RunError(f"the run's discriminator gives {made}, but one logit a picture is needed")
-    jitted = jax.jit(logit)
+    jitted = compilation.jit(logit)
     return lambda images: jitted(variables, images)
 
   def say(self, what: str) -> None:
@@ -241,7 +241,7 @@ def _check_out(options: Source) -> None:
 
 def _sampler(options: Source, restored: Restored) -> Callable[..., Array]:
   """The run's sampler, with its normal coordinates truncated if that is asked for."""
-  whole = jax.jit(lambda key, n: restored.system.latents(key, n), static_argnums=1)
+  whole = compilation.jit(lambda key, n: restored.system.latents(key, n), static_argnums=1)
   threshold = options.truncation
   if threshold is None:
     return whole
@@ -254,7 +254,7 @@ def _sampler(options: Source, restored: Restored) -> Callable[..., Array]:
     z = whole(key, n)
     return jnp.where(normal[None], sampling.truncate_normal(z, threshold), z)
 
-  return jax.jit(sampler, static_argnums=1)
+  return compilation.jit(sampler, static_argnums=1)
 
 
 def positive(options: Any, *names: str) -> None:

@@ -20,7 +20,7 @@ import numpy as np
 import optax
 from flax import serialization
 
-from jaxgan import losses, models, penalties, run, training
+from jaxgan import compilation, losses, models, penalties, run, training
 from jaxgan._arrays import safe_sqrt
 from jaxgan._files import replacing
 from jaxgan.training import Aux, Game
@@ -93,7 +93,9 @@ def encoder_of(frozen: Frozen, settings: Settings, resolution: int) -> models.e4
 
 def encode(encoder: models.e4e.Encoder, params: PyTree, frozen: Frozen, images: Array) -> Array:
   """Styles `[n, layers, d]` of pictures."""
-  apply = jax.jit(lambda params, images: encoder.apply({"params": params}, images, train=False))
+  apply = compilation.jit(
+    lambda params, images: encoder.apply({"params": params}, images, train=False)
+  )
   mean = frozen.style.mean(frozen.variables)
   return apply(params, images) + mean[None, None]
 
@@ -186,7 +188,7 @@ def begin(frozen: Frozen, settings: Settings, shape: tuple[int, ...], seed: int)
   # It runs once: LLVM's optimisation takes longer than what it makes faster.
   on_cpu = jax.default_backend() == "cpu"
   options: Any = {"xla_backend_optimization_level": 0} if on_cpu else None
-  return jax.jit(start, compiler_options=options)(jax.random.key(seed))
+  return compilation.jit(start, compiler_options=options)(jax.random.key(seed))
 
 
 def train_encoder(
@@ -216,7 +218,7 @@ def train_encoder(
   step = training.make_train_step(*objectives_of(frozen, settings))
   samples = max(settings.encoder_batch // 2, 1)
 
-  @jax.jit
+  @compilation.jit
   def advance(game: Game, real: Array) -> tuple[Game, dict[str, Array]]:
     key = jax.random.fold_in(jax.random.fold_in(game.key, game.step), 2**31)
     painter = game.extra["painter"]

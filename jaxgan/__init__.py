@@ -7,6 +7,7 @@ is imported as `jaxgan.run`.
 
 from jaxgan import (
   augment,
+  compilation,
   data,
   latents,
   layers,
@@ -21,6 +22,7 @@ from jaxgan import (
 
 __all__ = [
   "augment",
+  "compilation",
   "data",
   "latents",
   "layers",

@@ -25,6 +25,7 @@ LEVELS = {
   "augment": 6,
   "losses": 6,
   "latents": 7,
+  "compilation": 8,
   "_archives": 8,
   "_arrays": 8,
   "_files": 8,

@@ -22,6 +22,7 @@ from flax.linen.dtypes import canonicalize_dtype
 from jax import Array, lax
 from jaxtyping import Float
 
+from jaxgan.layers._channels import sums
 from jaxgan.layers._varying import aligned
 
 __all__ = ["BatchNorm"]
@@ -43,10 +44,6 @@ def _wide(x: Array) -> Array:
   return x.astype(jnp.promote_types(x.dtype, jnp.float32))
 
 
-def _sum(x: Array) -> Array:
-  return x.sum(tuple(range(x.ndim - 1)))
-
-
 def _moments(x: Array, running_mean: Array, axis_name: AxisName) -> tuple[Array, Array]:
   """Mean and variance over all axes but the last and over the devices, by one pass over `x`.
 
@@ -56,8 +53,8 @@ def _moments(x: Array, running_mean: Array, axis_name: AxisName) -> tuple[Array,
   """
   count = x.size // x.shape[-1]
   x, running_mean = _wide(x), lax.stop_gradient(running_mean)
-  shift = lax.stop_gradient(_sum(x[:1]) * (x.shape[0] / count))
-  mean, square = _sum(x) / count, _sum(lax.square(x - _along(shift, x))) / count
+  shift = lax.stop_gradient(sums(x[:1]) * (x.shape[0] / count))
+  mean, square = sums(x) / count, sums(lax.square(x - _along(shift, x))) / count
   var = jnp.maximum(square - lax.square(mean - shift), 0.0)  # rounding may leave it below 0
   if axis_name is not None:
     offset = mean - running_mean
@@ -108,7 +105,7 @@ def _backward(
   g, u = _wide(cotangents[0]), x - _along(mean, x)
   count = x.size // x.shape[-1]
   inverse = lax.rsqrt(var + options.epsilon)
-  d_bias, correlation = _sum(g), _sum(g * u)
+  d_bias, correlation = sums(g), sums(g * u)
   means = jnp.stack([scale * d_bias, scale * correlation]) / count
   if options.axis_name is not None:
     means = lax.pmean(means, options.axis_name)

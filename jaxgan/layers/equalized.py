@@ -15,6 +15,7 @@ from flax.linen.dtypes import promote_dtype
 from jax import Array
 from jaxtyping import Float
 
+from jaxgan.layers._channels import add_bias
 from jaxgan.layers.convolution.geometry import pair
 from jaxgan.layers.modulated import resampled_conv
 from jaxgan.layers.resampling import BINOMIAL
@@ -149,4 +150,4 @@ class EqualizedConv(_Equalized):
     kernel, bias = self._weights(shape, self.gain, self.lr_multiplier, first, self.param_dtype)
     x, kernel, bias = promote_dtype(inputs, kernel, bias, dtype=self.dtype)
     y = resampled_conv(x, kernel, up=self.up, down=self.down, filter=self.filter)
-    return y if bias is None else y + bias[None, None, None]
+    return y if bias is None else add_bias(y, bias)

@@ -17,6 +17,7 @@ from flax.linen.dtypes import promote_dtype
 from jax import Array, lax
 from jaxtyping import Float
 
+from jaxgan.layers._channels import add_bias, scale
 from jaxgan.layers.convolution import conv, conv_transpose
 from jaxgan.layers.convolution.geometry import pair
 from jaxgan.layers.resampling import BINOMIAL, upfirdn
@@ -119,7 +120,7 @@ def modulated_conv(
     raise ValueError(
       f"styles of shape {styles.shape} do not fit x of shape {x.shape}: they are [batch, channels]."
     )
-  y = resampled_conv(x * styles[:, None, None].astype(x.dtype), kernel, up=up, filter=filter)
+  y = resampled_conv(scale(x, styles.astype(x.dtype)), kernel, up=up, filter=filter)
   if not demodulate:
     return y
   # Demodulation's gradient reads `y` again: without the barrier the compiler repeats the last part
@@ -128,7 +129,7 @@ def modulated_conv(
   wide = jnp.promote_types(x.dtype, jnp.float32)
   squares = jnp.square(kernel.astype(wide)).sum((0, 1))
   norms = jnp.matmul(jnp.square(styles.astype(wide)), squares, precision=lax.Precision.HIGHEST)
-  return (y * lax.rsqrt(norms + epsilon)[:, None, None]).astype(x.dtype)
+  return scale(y.astype(wide), lax.rsqrt(norms + epsilon)).astype(x.dtype)
 
 
 class ModulatedConv(nn.Module):
@@ -206,4 +207,4 @@ class ModulatedConv(nn.Module):
     y = modulated_conv(
       x, kernel, styles, demodulate=self.demodulate, up=self.up, filter=self.filter
     )
-    return y if bias is None else y + bias[None, None, None]
+    return y if bias is None else add_bias(y, bias)

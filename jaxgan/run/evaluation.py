@@ -5,8 +5,7 @@ import os
 import pathlib
 from collections.abc import Callable, Mapping, Sequence
 
-import jax
-
+from jaxgan import compilation
 from jaxgan._files import replacing
 from jaxgan.metrics import Protocol, Score
 from jaxgan.run.checkpoints import Ranked
@@ -50,11 +49,11 @@ class Evaluator:
     self, system: System, reference: Reference, measures: Mapping[str, Measure], *, seed: int = 0
   ) -> None:
     check(measures, reference, system)
-    self._generate = jax.jit(system.generate)
+    self._generate = compilation.jit(system.generate)
     self._latents = system.latents
     self._style = None
     if system.style is not None:
-      self._style = jax.jit(system.style.mapping), jax.jit(system.style.paint)
+      self._style = compilation.jit(system.style.mapping), compilation.jit(system.style.paint)
     self._reference, self._measures, self._seed = reference, dict(measures), seed
 
   def __call__(

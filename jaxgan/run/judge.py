@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxgan import data, metrics, sampling
+from jaxgan import compilation, data, metrics, sampling
 from jaxgan.run.conditioning import condition_of
 from jaxgan.run.config import Config
 from jaxgan.run.logs import DivergedError, Log, Silence
@@ -30,7 +30,7 @@ class Judge:
   def __init__(
     self, system: System, config: Config, dataset: data.Dataset, log: Log | Silence
   ) -> None:
-    self._generate = jax.jit(system.generate)
+    self._generate = compilation.jit(system.generate)
     self._folder = pathlib.Path(config.workdir) / "samples"
     self._log = log
     grid_key, score_key, self._direction_key = _evaluation_keys(config.seed)

@@ -9,6 +9,7 @@ import numpy as np
 import optax
 from jaxtyping import Float
 
+from jaxgan import compilation
 from jaxgan.types import Array, PyTree
 
 __all__ = ["Inversion", "invert", "multi_scale", "normal_prior", "projection_schedule", "psnr"]
@@ -82,7 +83,7 @@ def invert(
     raise ValueError(f"generate makes pictures {shape[1:]}, but images is {images.shape}")
   features = features or (lambda x: x)
   target = jax.tree.map(
-    lambda x: jnp.repeat(x, restarts, axis=0), jax.jit(features)(jnp.asarray(images))
+    lambda x: jnp.repeat(x, restarts, axis=0), compilation.jit(features)(jnp.asarray(images))
   )
   optimizer = optax.adam(projection_schedule(steps, learning_rate))
 
@@ -92,7 +93,7 @@ def invert(
     values = values if prior is None else values + prior(z)
     return values.sum(), values
 
-  @jax.jit
+  @compilation.jit
   def step(z: Array, state: PyTree, target: PyTree) -> tuple[Array, PyTree, Array]:
     gradient, values = jax.grad(loss, has_aux=True)(z, target)
     updates, state = optimizer.update(gradient, state)
@@ -104,13 +105,13 @@ def invert(
     curve.append(values)
     if progress is not None:
       progress(i, values.reshape(n, restarts))
-  curve.append(jax.jit(loss)(z, target)[1])
+  curve.append(compilation.jit(loss)(z, target)[1])
 
   losses = np.stack([np.asarray(values) for values in curve], -1).reshape(n, restarts, -1)
   best = np.where(np.isfinite(losses[:, :, -1]), losses[:, :, -1], np.inf).argmin(1)
   rows = np.arange(n)
   latents = z.reshape(start.shape)[rows, best]
-  return Inversion(latents, jax.jit(generate)(latents), losses[rows, best])
+  return Inversion(latents, compilation.jit(generate)(latents), losses[rows, best])
 
 
 def projection_schedule(steps: int, peak: float = 0.1) -> optax.Schedule:

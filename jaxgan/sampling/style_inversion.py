@@ -9,6 +9,7 @@ import numpy as np
 import optax
 from jaxtyping import Float
 
+from jaxgan import compilation
 from jaxgan.latents import example_keys
 from jaxgan.sampling.generation import in_batches
 from jaxgan.sampling.projection import projection_schedule
@@ -149,7 +150,7 @@ def invert_styles(
   made = jax.eval_shape(lambda w: synthesize(_spread(w, layers), noise), start).shape
   if made != images.shape:
     raise ValueError(f"synthesize makes pictures {made}, but images is {images.shape}")
-  target = jax.jit(features)(jnp.asarray(images))
+  target = compilation.jit(features)(jnp.asarray(images))
   optimizer = optax.adam(projection_schedule(steps, learning_rate))
 
   def loss(found: tuple[Array, PyTree], moved: Array, target: PyTree) -> tuple[Array, Array]:
@@ -161,7 +162,7 @@ def invert_styles(
       values = values + noise_weight * noise_correlation(maps)
     return values.sum(), values
 
-  @jax.jit
+  @compilation.jit
   def step(i: Array, found: PyTree, state: PyTree, target: PyTree) -> tuple[PyTree, PyTree, Array]:
     scale = deviation * jitter * jnp.square(jnp.maximum(1.0 - i / (_QUIET * steps), 0.0))
     keys = example_keys(jax.random.fold_in(key, i), n)
@@ -180,9 +181,9 @@ def invert_styles(
     curve.append(values)
     if progress is not None:
       progress(i, values)
-  curve.append(jax.jit(loss)(found, jnp.zeros_like(start), target)[1])
+  curve.append(compilation.jit(loss)(found, jnp.zeros_like(start), target)[1])
   styles = _spread(found[0], layers)
-  pictures = jax.jit(synthesize)(styles, found[1])
+  pictures = compilation.jit(synthesize)(styles, found[1])
   return StyleInversion(styles, found[1], pictures, np.stack([np.asarray(x) for x in curve], -1))
 
 

@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
+from jaxgan import compilation
 from jaxgan.training.population import apart, joined, population
 from jaxgan.training.state import Game
 from jaxgan.training.step import Step
@@ -169,7 +170,11 @@ def _mapped(
     mapped = jax.shard_map(function, mesh=mesh, in_specs=specs, out_specs=PartitionSpec())
   else:
     mapped = _laid_out(_manual_over_data(function, mesh, specs), mesh, layout)
-  return jax.jit(mapped, donate_argnums=(0,) if donate else ())
+  return compilation.jit(mapped, platform=_platform(mesh), donate_argnums=(0,) if donate else ())
+
+
+def _platform(mesh: Mesh) -> str:
+  return mesh.devices.flat[0].platform
 
 
 def _manual_over_data(
@@ -280,4 +285,4 @@ def population_parallel(
     (counters, rest), metrics = mapped(*apart(game), source, rows)
     return joined(counters, rest), metrics
 
-  return jax.jit(call, donate_argnums=(0,) if donate else ())
+  return compilation.jit(call, platform=_platform(mesh), donate_argnums=(0,) if donate else ())

@@ -30,7 +30,7 @@ from jaxgan.layers.convolution import minimal_filtering, xla
 from jaxgan.layers.convolution.geometry import Geometry
 from jaxgan.layers.convolution.products import product, product_over_positions
 
-__all__ = ["conv", "conv_transpose", "kernel_gradient"]
+__all__ = ["conv", "conv_transpose", "in_single", "kernel_gradient", "mirror", "mirrored"]
 
 # Channels from which minimal filtering's saved products outweigh its additions.
 _MANY = 64
@@ -194,7 +194,7 @@ def _minimal(geometry: Geometry, channels: Sequence[int], many: int) -> bool:
   return _taps(geometry) in (2, 3) and min(channels) >= many
 
 
-def _mirrored(geometry: Geometry) -> Geometry:
+def mirrored(geometry: Geometry) -> Geometry:
   """The convolution with the mirrored kernel that is the adjoint of one of stride 1."""
   pads = [
     (kernel - 1 - low, size - output + low)
@@ -205,11 +205,12 @@ def _mirrored(geometry: Geometry) -> Geometry:
   return Geometry(geometry.output, geometry.kernel, (1, 1), (pads[0], pads[1]))
 
 
-def _mirror(w: Array) -> Array:
+def mirror(w: Array) -> Array:
+  """The kernel of the adjoint of a convolution of stride 1."""
   return jnp.flip(w, (0, 1)).swapaxes(2, 3)
 
 
-def _wide(function: Callable[..., Array]) -> Callable[..., Array]:
+def in_single(function: Callable[..., Array]) -> Callable[..., Array]:
   """Half precision is computed in float32: its sums would lose the little it carries."""
 
   @functools.wraps(function)
@@ -227,7 +228,7 @@ def _filter(geometry: Geometry, x: Array, w: Array, transpose: bool = False) -> 
   return out[:, : geometry.output[0], : geometry.output[1]]
 
 
-@_wide
+@in_single
 def conv(geometry: Geometry, x: Array, w: Array) -> Array:
   """`[n, *size, c] x [*kernel, c, o] -> [n, *output, o]`."""
   if _minimal(geometry, w.shape[2:], _MANY):
@@ -238,16 +239,16 @@ def conv(geometry: Geometry, x: Array, w: Array) -> Array:
   return xla.conv(geometry, x, w)
 
 
-@_wide
+@in_single
 def conv_transpose(geometry: Geometry, y: Array, w: Array) -> Array:
   """`[n, *output, o] x [*kernel, c, o] -> [n, *size, c]`."""
   if geometry.strides == (1, 1) and _taps(geometry) > 1:
-    mirrored = _mirrored(geometry)
-    if _minimal(mirrored, w.shape[2:], _MANY) and 1 not in mirrored.output:  # else it has blocks
-      return _filter(mirrored, y, jnp.flip(w, (0, 1)), transpose=True)
+    opposite = mirrored(geometry)
+    if _minimal(opposite, w.shape[2:], _MANY) and 1 not in opposite.output:  # else it has blocks
+      return _filter(opposite, y, jnp.flip(w, (0, 1)), transpose=True)
     # Behind a barrier, because XLA otherwise folds the mirroring into its convolution, which in a
     # loop then takes 10 to 70 times as long.
-    return conv(mirrored, y, lax.optimization_barrier(_mirror(w)))
+    return conv(opposite, y, lax.optimization_barrier(mirror(w)))
   minimal = _minimal(geometry, w.shape[2:], _MANY)
   axes = _axes(geometry, minimal)
   adjoint = minimal_filtering.correlate_adjoint if minimal else _overlap_add
@@ -255,13 +256,13 @@ def conv_transpose(geometry: Geometry, y: Array, w: Array) -> Array:
   return _from_blocks(z, axes)
 
 
-@_wide
+@in_single
 def kernel_gradient(geometry: Geometry, x: Array, y: Array) -> Array:
   """`[n, *size, c] x [n, *output, o] -> [*kernel, c, o]`."""
   c, o = x.shape[3], y.shape[3]
   minimal = not _few(c, o) and _minimal(geometry, (c, o), _MANY_FOR_KERNEL)
   if geometry.strides == (1, 1) and o < c and not minimal and _taps(geometry) > 1:
-    return _mirror(_kernel_gradient(_mirrored(geometry), y, x, minimal=False))
+    return mirror(_kernel_gradient(mirrored(geometry), y, x, minimal=False))
   return _kernel_gradient(geometry, x, y, minimal)
 
 

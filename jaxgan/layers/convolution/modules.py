@@ -14,6 +14,7 @@ from flax.linen.dtypes import promote_dtype
 from jax import Array
 from jaxtyping import Float
 
+from jaxgan.layers._channels import add_bias
 from jaxgan.layers.convolution import trio
 from jaxgan.layers.convolution.geometry import Padding, pair, resolve_transpose
 
@@ -93,7 +94,7 @@ class Conv(nn.Module):
       groups=groups,
     )
     if bias is not None:
-      y = y + bias.reshape(1, 1, 1, -1)
+      y = add_bias(y, bias)
     return y.reshape(*inputs.shape[:-3], *y.shape[1:])
 
 
@@ -152,5 +153,5 @@ class ConvTranspose(nn.Module):
       kernel = jnp.flip(kernel, (0, 1)).swapaxes(2, 3)
     x = trio.conv_transpose_by_geometry(geometry, y, kernel)
     if bias is not None:
-      x = x + bias.reshape(1, 1, 1, -1)
+      x = add_bias(x, bias)
     return x.reshape(*inputs.shape[:-3], *x.shape[1:])

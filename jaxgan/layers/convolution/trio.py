@@ -6,32 +6,49 @@ of each is made of the other two, to any order. Automatic differentiation would 
 convolution with a dilated left side that contracts over the batch, which is 30 to 100 times slower
 than its arithmetic on a CPU and slow on a GPU.
 
-On a CPU each is computed as matrix products (`forms.py`, `grouped.py`), elsewhere by XLA's
-convolutions.
+On a CPU each is computed as matrix products (`forms.py`, `grouped.py`), or as `direct.py` chooses
+where the program is compiled for XLA's convolutions, elsewhere by XLA's convolutions.
 """
 
 import functools
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
 from jaxtyping import Float
 
-from jaxgan.layers.convolution import forms, grouped, xla
+from jaxgan.compilation import direct_convolutions
+from jaxgan.layers.convolution import direct, forms, grouped, xla
 from jaxgan.layers.convolution.geometry import Geometry, Padding, explicit, pair, resolve
 
 __all__ = ["conv", "conv_transpose", "kernel_gradient"]
 
 
+class _Plan(NamedTuple):
+  """What decides the form of a member beside its arrays."""
+
+  geometry: Geometry
+  groups: int
+  directly: bool
+
+
+def _planned(geometry: Geometry, groups: int = 1) -> _Plan:
+  return _Plan(geometry, groups, direct_convolutions())
+
+
 def _member(name: str) -> jax.custom_vjp:
   """One of the trio, by its forms on a CPU and on other platforms."""
 
-  @functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
-  @functools.partial(jax.jit, static_argnums=(0, 1))  # one compilation where it is called eagerly
-  def member(geometry: Geometry, groups: int, a: Array, b: Array) -> Array:
+  @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+  @functools.partial(jax.jit, static_argnums=0)  # one compilation where it is called eagerly
+  def member(plan: _Plan, a: Array, b: Array) -> Array:
+    geometry, groups, directly = plan
     cpu = functools.partial(getattr(forms, name), geometry)
-    if groups > 1:
+    if directly:
+      cpu = functools.partial(getattr(direct, name), geometry, groups)
+    elif groups > 1:
       cpu = functools.partial(getattr(grouped, name), geometry, groups)
     default = functools.partial(getattr(xla, name), geometry, groups=groups)
     return lax.platform_dependent(a, b, cpu=cpu, default=default)
@@ -44,24 +61,24 @@ _conv_transpose = _member("conv_transpose")
 _kernel_gradient = _member("kernel_gradient")
 
 _conv.defvjp(
-  lambda geometry, groups, x, w: (_conv(geometry, groups, x, w), (x, w)),
-  lambda geometry, groups, saved, g: (
-    _conv_transpose(geometry, groups, g, saved[1]),
-    _kernel_gradient(geometry, groups, saved[0], g),
+  lambda plan, x, w: (_conv(plan, x, w), (x, w)),
+  lambda plan, saved, g: (
+    _conv_transpose(plan, g, saved[1]),
+    _kernel_gradient(plan, saved[0], g),
   ),
 )
 _conv_transpose.defvjp(
-  lambda geometry, groups, y, w: (_conv_transpose(geometry, groups, y, w), (y, w)),
-  lambda geometry, groups, saved, g: (
-    _conv(geometry, groups, g, saved[1]),
-    _kernel_gradient(geometry, groups, g, saved[0]),
+  lambda plan, y, w: (_conv_transpose(plan, y, w), (y, w)),
+  lambda plan, saved, g: (
+    _conv(plan, g, saved[1]),
+    _kernel_gradient(plan, g, saved[0]),
   ),
 )
 _kernel_gradient.defvjp(
-  lambda geometry, groups, x, y: (_kernel_gradient(geometry, groups, x, y), (x, y)),
-  lambda geometry, groups, saved, g: (
-    _conv_transpose(geometry, groups, saved[1], g),
-    _conv(geometry, groups, saved[0], g),
+  lambda plan, x, y: (_kernel_gradient(plan, x, y), (x, y)),
+  lambda plan, saved, g: (
+    _conv_transpose(plan, saved[1], g),
+    _conv(plan, saved[0], g),
   ),
 )
 
@@ -131,7 +148,7 @@ def conv(
       "[n, h, w, c] and [kh, kw, c / groups, o] are needed, o a multiple of groups."
     )
   geometry = resolve(x.shape[1:3], w.shape[:2], pair("strides", strides), padding)
-  return _conv(geometry, groups, *_aligned(x, w))
+  return _conv(_planned(geometry, groups), *_aligned(x, w))
 
 
 def conv_transpose(
@@ -179,7 +196,7 @@ def conv_transpose(
   geometry = resolve(size, kernel, strides, padding)
   if geometry.output != y.shape[1:3]:
     raise ValueError(f"size={size}: conv would give {geometry.output}, but y has shape {y.shape}.")
-  return _conv_transpose(geometry, 1, *_aligned(y, w))
+  return _conv_transpose(_planned(geometry), *_aligned(y, w))
 
 
 def kernel_gradient(
@@ -219,10 +236,10 @@ def kernel_gradient(
     raise ValueError(
       f"x of shape {x.shape} gives {(x.shape[0], *geometry.output)}, but y has shape {y.shape}."
     )
-  return _kernel_gradient(geometry, 1, *_aligned(x, y))
+  return _kernel_gradient(_planned(geometry), *_aligned(x, y))
 
 
 # The module reaches the trio by geometry: Flax's paddings of a transposed convolution may crop.
 def conv_transpose_by_geometry(geometry: Geometry, y: Array, w: Array) -> Array:
   """`conv_transpose` of a known geometry."""
-  return _conv_transpose(geometry, 1, *_aligned(y, w))
+  return _conv_transpose(_planned(geometry), *_aligned(y, w))

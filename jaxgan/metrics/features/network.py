@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable
-from functools import partial
+from functools import cache
 from typing import Any, NamedTuple
 
 import jax
@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, UInt8
 
+from jaxgan import compilation
 from jaxgan.types import Array, PyTree
 
 __all__ = ["Features", "Outputs", "check_images", "of_function"]
@@ -81,7 +82,7 @@ class Features:
   def run(self, variables: PyTree, images: Any) -> Outputs:
     """`apply` with the variables where the caller has put them, without its checks of pictures."""
     if self.compiled:
-      outputs = _jitted(self.forward, variables, images)
+      outputs = _jitted()(self.forward, variables, images)
     else:
       outputs = self.forward(variables, np.asarray(images))
     n = images.shape[0]
@@ -95,8 +96,12 @@ class Features:
     return outputs
 
 
-@partial(jax.jit, static_argnums=0)
-def _jitted(forward: Callable[..., Outputs], variables: PyTree, images: Array) -> Outputs:
+@cache
+def _jitted() -> Callable[..., Outputs]:
+  return compilation.jit(_outputs, static_argnums=0)
+
+
+def _outputs(forward: Callable[..., Outputs], variables: PyTree, images: Array) -> Outputs:
   # On a TPU, and on newer GPUs, the default product has 8 to 10 bits, which moves scores.
   with jax.default_matmul_precision("highest"):
     return jax.tree.map(lambda x: x.astype(jnp.float32), forward(variables, images))
