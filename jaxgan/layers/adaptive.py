@@ -20,6 +20,8 @@ from flax.linen.dtypes import promote_dtype
 from jax import lax
 from jaxtyping import Float
 
+from jaxgan.compilation import traced_directly
+from jaxgan.layers._channels import add_bias, scale
 from jaxgan.layers.convolution.geometry import pair
 from jaxgan.layers.modulated import resampled_conv
 from jaxgan.layers.resampling import BINOMIAL
@@ -79,7 +81,8 @@ def adaptive_conv(
   def one(image: Array, kernel: Array) -> Array:
     return resampled_conv(image[None], kernel, up=up, filter=filter)[0]
 
-  y = jax.vmap(one)(x * styles[:, None, None].astype(x.dtype), mixed)
+  with traced_directly(False):
+    y = jax.vmap(one)(scale(x, styles.astype(x.dtype)), mixed)
   if not demodulate:
     return y
   wide = jnp.promote_types(x.dtype, jnp.float32)
@@ -87,7 +90,7 @@ def adaptive_conv(
   norms = jnp.einsum(
     "nc,nco->no", jnp.square(styles.astype(wide)), squares, precision=lax.Precision.HIGHEST
   )
-  return (y * lax.rsqrt(norms + epsilon)[:, None, None]).astype(x.dtype)
+  return scale(y.astype(wide), lax.rsqrt(norms + epsilon)).astype(x.dtype)
 
 
 class AdaptiveConv(nn.Module):
@@ -169,4 +172,4 @@ class AdaptiveConv(nn.Module):
       up=self.up,
       filter=self.filter,
     )
-    return y if bias is None else y + bias[None, None, None]
+    return y if bias is None else add_bias(y, bias)

@@ -5,7 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxgan import compilation
 from jaxgan.layers import AdaptiveConv, ModulatedConv, adaptive_conv, modulated_conv
+from jaxgan.layers.convolution import direct
 
 
 def normal(*shape, seed=0, dtype=None):
@@ -142,3 +144,22 @@ def test_shapes_that_do_not_fit(arguments, said):
     adaptive_conv(*map(jnp.ones, arguments))
   with pytest.raises(ValueError, match="kernels=0"):
     AdaptiveConv(2, kernels=0).init(jax.random.key(0), jnp.ones([1, 4, 4, 1]), jnp.ones([1, 1]))
+
+
+@pytest.mark.parametrize("up", [1, 2])
+def test_kernels_of_examples_are_no_convolutions_of_the_library(up, monkeypatch):
+  """It would take them for grouped ones, at which it is slow."""
+  x, bank, logits, styles = problem(dtype="float32")
+  weights = jax.nn.softmax(logits, -1)
+
+  def slope(x, bank):
+    return jax.grad(lambda *a: (adaptive_conv(*a, weights, styles, up=up) ** 2).sum(), (0, 1))(
+      x, bank
+    )
+
+  def refused(*_):
+    raise AssertionError("a convolution of the library")
+
+  for name in direct.__all__:
+    monkeypatch.setattr(direct, name, refused)
+  close(compilation.jit(slope)(x, bank), jax.jit(slope)(x, bank), 1e-5)
