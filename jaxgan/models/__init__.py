@@ -10,6 +10,7 @@ from jaxgan.models import (
   e4e,
   fgan,
   gan,
+  gigagan,
   improved,
   infogan,
   lucic,
@@ -23,6 +24,7 @@ from jaxgan.models import (
   stylegan,
   stylegan2,
   stylegan2_names,
+  text,
   unit,
   wgan_gp,
 )
@@ -37,6 +39,7 @@ __all__ = [
   "e4e",
   "fgan",
   "gan",
+  "gigagan",
   "improved",
   "infogan",
   "lucic",
@@ -50,6 +53,7 @@ __all__ = [
   "stylegan",
   "stylegan2",
   "stylegan2_names",
+  "text",
   "unit",
   "wgan_gp",
 ]

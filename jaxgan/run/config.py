@@ -284,8 +284,11 @@ class Record:
     spec, flags = content["spec"], content["config"]
     shape, classes = tuple(spec["shape"]), tuple(spec["classes"])
     inputs = tuple(spec["inputs"]) if spec.get("inputs") else None
+    captions = tuple(spec.get("captions", ()))
     config = {k: tuple(v) if isinstance(v, list) else v for k, v in flags.items()}
-    record = cls(**{**content, "spec": ImageSpec(shape, classes, inputs), "config": config})
+    record = cls(
+      **{**content, "spec": ImageSpec(shape, classes, inputs, captions), "config": config}
+    )
     record._check()
     return record
 
@@ -295,7 +298,7 @@ class Record:
 
   def _check(self) -> None:
     """Refuses what `save` does not write."""
-    shape, classes, inputs = self.spec
+    shape, classes, inputs, captions = self.spec
     whole = (*shape, self.pictures, *(inputs or ()))
     if (
       len(shape) != 3
@@ -304,7 +307,7 @@ class Record:
     ):
       raise ValueError(f"{self.pictures} pictures of {shape}")
     if max(*shape, *(inputs or ())) > 1 << 16 or not all(
-      isinstance(x, str) for x in (self.experiment, *classes)
+      isinstance(x, str) for x in (self.experiment, *classes, *captions)
     ):
       raise ValueError(f"pictures of {shape}, classes {classes}, of {self.experiment}")
     if not isinstance(self.config, dict) or not isinstance(self.environment, dict):
