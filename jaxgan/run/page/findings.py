@@ -1,0 +1,294 @@
+"""What a workdir tells of its run, read with care: it may be a stranger's, damaged, or huge."""
+
+import contextlib
+import dataclasses
+import json
+import math
+import os
+import pathlib
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+from jaxgan._files import ordinary, read_json
+from jaxgan.metrics import Score
+from jaxgan.metrics.health import Verdict
+
+__all__ = ["POINTS", "Curve", "Findings", "Frame", "Member", "find"]
+
+POINTS = 400  # of a curve, at most
+_WHOLE = 8 << 20  # bytes of a log that is read whole
+_SAMPLED = 2000  # lines that are read of a longer one
+_LINE = 1 << 16  # bytes of a line, at most
+_NAMES = 100  # metrics
+_ENTRIES = 20_000  # of a folder
+_VERDICTS = 50
+_MEMBERS = 64
+_TEXT = 2000  # characters of a verdict, at most
+
+
+class Curve(NamedTuple):
+  """A metric by the step."""
+
+  steps: list[int]
+  values: list[float]
+
+
+class Frame(NamedTuple):
+  """A picture of a step."""
+
+  step: int
+  path: pathlib.Path
+
+
+class Member(NamedTuple):
+  """One of a population.
+
+  Attributes:
+    index: its number.
+    setting: what it has of its own, for a reader.
+    score: None if it has none, as those that diverged.
+    verdicts: how many its `health.jsonl` has.
+    frame: its last samples.
+  """
+
+  index: int
+  setting: str
+  score: float | None
+  verdicts: int
+  frame: Frame | None
+
+
+@dataclasses.dataclass
+class Findings:
+  """What was found.
+
+  Attributes:
+    name: of the folder.
+    record: of `config.json`, empty if there is none.
+    curves: metrics by name.
+    scores: with their steps; those of training, and of the last evaluation.
+    health: verdicts.
+    frames: sample grids by step.
+    real: the grid of real pictures.
+    walk: the newest latent walk.
+    members: of a population.
+    metric: what the members' scores are.
+    shown: of a population, the member whose samples are `frames`.
+    notes: what was left out, for a reader.
+  """
+
+  name: str
+  record: dict[str, Any] = dataclasses.field(default_factory=dict)
+  curves: dict[str, Curve] = dataclasses.field(default_factory=dict)
+  scores: list[tuple[int, Score]] = dataclasses.field(default_factory=list)
+  evaluation: list[tuple[int, Score]] = dataclasses.field(default_factory=list)
+  health: list[Verdict] = dataclasses.field(default_factory=list)
+  frames: list[Frame] = dataclasses.field(default_factory=list)
+  real: pathlib.Path | None = None
+  walk: Frame | None = None
+  members: list[Member] = dataclasses.field(default_factory=list)
+  metric: str = ""
+  shown: int | None = None
+  notes: list[str] = dataclasses.field(default_factory=list)
+
+  @property
+  def config(self) -> dict[str, Any]:
+    """The flags of the run."""
+    found = self.record.get("config")
+    return found if isinstance(found, dict) else {}
+
+  @property
+  def step(self) -> int:
+    """The last step that anything tells of."""
+    ends = [curve.steps[-1] for curve in self.curves.values()]
+    return max([*ends, *(frame.step for frame in self.frames)], default=0)
+
+
+def find(workdir: str | os.PathLike[str]) -> Findings:
+  """Reads a workdir. What is missing or damaged is left out, and said in the notes.
+
+  Nothing is imported or executed, and what is read is bounded, whatever the files hold.
+  """
+  folder = pathlib.Path(workdir)
+  found = Findings(folder.resolve().name or str(folder))
+  with _noting(found, "config.json"):
+    record = read_json(folder / "config.json", 1 << 20)
+    if not isinstance(record, dict):
+      raise ValueError("no object")
+    found.record = record
+  rows = _rows(folder / "metrics.jsonl", found)
+  found.curves = _curves(rows, found)
+  for row in _rows(folder / "scores.jsonl", found):
+    with _noting(found, "scores.jsonl"):
+      found.scores.append((_step(row.pop("step")), Score.from_dict(row)))
+  found.evaluation = _evaluation(folder, found)
+  found.health = _health(folder, found)
+  found.frames = _numbered(folder / "samples", "step")
+  real = folder / "samples" / "real.png"
+  found.real = real if real.is_file() else None
+  found.walk = next(reversed(_numbered(folder, "walk")), None)
+  _find_members(folder, found)
+  return found
+
+
+@contextlib.contextmanager
+def _noting(found: Findings, name: str) -> Iterator[None]:
+  """Notes that a file, or a part of it, could not be understood; a missing one is no news."""
+  try:
+    yield
+  except FileNotFoundError:
+    pass
+  except (OSError, ValueError, TypeError, LookupError, OverflowError, RecursionError) as error:
+    said = error.strerror if isinstance(error, OSError) else str(error)
+    note = f"{name} is damaged, at least in part ({str(said)[:120]})"
+    if not any(each.startswith(f"{name} is damaged") for each in found.notes):
+      found.notes.append(note)
+
+
+def _rows(path: pathlib.Path, found: Findings) -> list[dict[str, Any]]:
+  """The lines that are objects with a step, in the order of steps that a log has.
+
+  Of a file past `_WHOLE` bytes only some, spread evenly over it.
+  """
+  kept: list[dict[str, Any]] = []
+  damaged = 0
+  with _noting(found, path.name), ordinary(path) as file:
+    size = os.fstat(file.fileno()).st_size
+    if size > _WHOLE:
+      found.notes.append(
+        f"{path.name} has {size >> 20} MB: {_SAMPLED:,} of its lines were read, spread evenly"
+      )
+    for line in _lines(file, size):
+      try:
+        row = json.loads(line)
+        at = _step(row["step"])
+        if not kept or at >= kept[-1]["step"]:
+          kept.append(row)
+          continue
+      except (ValueError, KeyError, TypeError, RecursionError):
+        pass
+      damaged += 1
+  if damaged:
+    found.notes.append(f"{path.name}: {damaged:,} damaged lines left out")
+  return kept
+
+
+def _lines(file: Any, size: int) -> Iterator[bytes]:
+  if size <= _WHOLE:
+    yield from file.read(_WHOLE).splitlines()
+    return
+  for i in range(_SAMPLED):
+    file.seek(i * size // _SAMPLED)
+    if i:
+      file.readline(_LINE)  # the rest of a line
+    if line := file.readline(_LINE):
+      yield line
+
+
+def _step(value: Any) -> int:
+  if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 2**53:
+    raise ValueError("a step is no whole number")
+  return value
+
+
+def _curves(rows: Sequence[dict[str, Any]], found: Findings) -> dict[str, Curve]:
+  columns: dict[str, Curve] = {}
+  ignored = set()
+  for row in rows:
+    for name, value in row.items():
+      if name == "step" or isinstance(value, bool) or not isinstance(value, int | float):
+        continue
+      if name not in columns and len(columns) >= _NAMES:
+        ignored.add(name)
+        continue
+      with contextlib.suppress(OverflowError):  # of 400 digits it is none
+        if math.isfinite(value):
+          curve = columns.setdefault(name[:_TEXT], Curve([], []))
+          curve.steps.append(row["step"])
+          curve.values.append(float(value))
+  if ignored:
+    found.notes.append(f"metrics.jsonl has {len(ignored):,} more metrics than {_NAMES}, left out")
+  longest = max((len(curve.steps) for curve in columns.values()), default=0)
+  if longest > POINTS:
+    found.notes.append(
+      f"curves show the means of every {-(-longest // POINTS):,} lines of metrics.jsonl"
+    )
+  return {name: _thinned(curve) for name, curve in columns.items()}
+
+
+def _thinned(curve: Curve) -> Curve:
+  """Means of so many neighbours that few enough points are left."""
+  n = len(curve.steps)
+  size = -(-n // POINTS)
+  if size <= 1:
+    return curve
+  starts = range(0, n, size)
+  return Curve(
+    [curve.steps[min(start + size, n) - 1] for start in starts],
+    [math.fsum(part) / len(part) for part in (curve.values[at : at + size] for at in starts)],
+  )
+
+
+def _evaluation(folder: pathlib.Path, found: Findings) -> list[tuple[int, Score]]:
+  """The scores of the newest `evaluation_*.json`."""
+  newest = next(reversed(_numbered(folder, "evaluation", "json")), None)
+  if newest is None:
+    return []
+  with _noting(found, newest.path.name):
+    content = read_json(newest.path, 1 << 20)
+    return [(_step(content["step"]), Score.from_dict(row)) for row in content["scores"]]
+  return []
+
+
+def _health(folder: pathlib.Path, found: Findings) -> list[Verdict]:
+  verdicts = []
+  for row in _rows(folder / "health.jsonl", found):
+    with _noting(found, "health.jsonl"):
+      said = (str(row[name])[:_TEXT] for name in ("name", "evidence", "advice"))
+      name, evidence, advice = said
+      verdicts.append(Verdict(name, row["step"], evidence, advice))
+  if len(verdicts) > _VERDICTS:
+    found.notes.append(f"health.jsonl has {len(verdicts):,} verdicts: the last {_VERDICTS} are shown")
+  return verdicts[-_VERDICTS:]
+
+
+def _numbered(folder: pathlib.Path, stem: str, suffix: str = "png") -> list[Frame]:
+  """The files `<stem>_<step>.<suffix>` of a folder, by step."""
+  pattern = re.compile(rf"{stem}_(\d{{1,15}})\.{suffix}", re.ASCII)
+  frames = []
+  with contextlib.suppress(OSError), os.scandir(folder) as entries:
+    for entry, _ in zip(entries, range(_ENTRIES), strict=False):
+      if (match := pattern.fullmatch(entry.name)) and entry.is_file():
+        frames.append(Frame(int(match[1]), folder / entry.name))
+  return sorted(frames)
+
+
+def _find_members(folder: pathlib.Path, found: Findings) -> None:
+  """What is told of the members of a population, and the best one's samples as the run's."""
+  ranking: dict[str, Any] = {}
+  rows = _rows(folder / "population.jsonl", found)
+  with _noting(found, "population.jsonl"):
+    ranking = rows[-1] if rows else {}
+    found.metric = str(ranking.get("metric", "")).partition(" by ")[0][:_TEXT]
+    for index, row in enumerate(ranking.get("members", [])[:_MEMBERS]):
+      values = [f"{name}={value:g}" for name, value in dict(row["values"]).items()]
+      own = folder / "members" / str(index)
+      aside = Findings("")  # a member's damaged lines are told by a report of its own
+      found.members.append(
+        Member(
+          index,
+          " ".join([*values, f"seed={int(row['seed'])}"])[:_TEXT],
+          None if row["score"] is None else float(row["score"]),
+          len(_health(own, aside)),
+          next(reversed(_numbered(own / "samples", "step")), None),
+        )
+      )
+    if len(ranking.get("members", [])) > _MEMBERS:
+      found.notes.append(f"the first {_MEMBERS} of {len(ranking['members']):,} members are shown")
+  alive = [member for member in found.members if member.score is not None]
+  if alive and not found.frames:
+    best = min(alive, key=lambda member: member.score or 0.0)
+    samples = folder / "members" / str(best.index) / "samples"
+    found.shown, found.frames = best.index, _numbered(samples, "step")
+    found.real = samples / "real.png" if (samples / "real.png").is_file() else None
