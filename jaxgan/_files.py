@@ -35,7 +35,7 @@ def ordinary(path: str | os.PathLike[str]) -> BinaryIO:
     OSError: it cannot be read.
   """
   # A pipe would be waited for without end.
-  file = open(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)), "rb")
+  file = os.fdopen(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)), "rb")
   if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
     return file
   file.close()

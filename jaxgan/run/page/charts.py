@@ -8,7 +8,7 @@ import io
 import math
 import re
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import matplotlib as mpl
 from markupsafe import Markup, escape
@@ -80,7 +80,7 @@ def draw(name: str, about: str, lines: Sequence[Line], first: int, last: int) ->
     last: step at the right.
   """
   left, right = float(first), float(max(last, first + 1))
-  settings = {"svg.fonttype": "none", "svg.hashsalt": "jaxgan", "path.simplify": True}
+  settings: Any = {"svg.fonttype": "none", "svg.hashsalt": "jaxgan", "text.usetex": False}
   with mpl.rc_context(settings):
     figure = Figure(figsize=_SIZE)
     axes = figure.add_axes(_BOX)
@@ -114,7 +114,7 @@ def _draw_line(axes: Axes, line: Line) -> None:
     )
     axes.fill_between(line.steps, low, high, color=colour, alpha=0.2, linewidth=0)
   few = len(line.steps) <= _FEW
-  marks = {"marker": "o", "markersize": 2.5} if few else {}
+  marks: Any = {"marker": "o", "markersize": 2.5} if few else {}
   axes.plot(line.steps, line.values, color=colour, linewidth=1.4, **marks)
 
 

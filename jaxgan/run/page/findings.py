@@ -45,17 +45,17 @@ class Member(NamedTuple):
   """One of a population.
 
   Attributes:
-    index: its number.
+    number: its own.
     setting: what it has of its own, for a reader.
     score: None if it has none, as those that diverged.
-    verdicts: how many its `health.jsonl` has.
+    health: its verdicts.
     frame: its last samples.
   """
 
-  index: int
+  number: int
   setting: str
   score: float | None
-  verdicts: int
+  health: list[Verdict]
   frame: Frame | None
 
 
@@ -68,7 +68,7 @@ class Findings:
     record: of `config.json`, empty if there is none.
     curves: metrics by name.
     scores: with their steps; those of training, and of the last evaluation.
-    health: verdicts.
+    health: verdicts; of a population, each kind once with the members that it is of.
     frames: sample grids by step.
     real: the grid of real pictures.
     walk: the newest latent walk.
@@ -249,7 +249,9 @@ def _health(folder: pathlib.Path, found: Findings) -> list[Verdict]:
       name, evidence, advice = said
       verdicts.append(Verdict(name, row["step"], evidence, advice))
   if len(verdicts) > _VERDICTS:
-    found.notes.append(f"health.jsonl has {len(verdicts):,} verdicts: the last {_VERDICTS} are shown")
+    found.notes.append(
+      f"health.jsonl has {len(verdicts):,} verdicts: the last {_VERDICTS} are shown"
+    )
   return verdicts[-_VERDICTS:]
 
 
@@ -280,15 +282,31 @@ def _find_members(folder: pathlib.Path, found: Findings) -> None:
           index,
           " ".join([*values, f"seed={int(row['seed'])}"])[:_TEXT],
           None if row["score"] is None else float(row["score"]),
-          len(_health(own, aside)),
+          _health(own, aside),
           next(reversed(_numbered(own / "samples", "step")), None),
         )
       )
     if len(ranking.get("members", [])) > _MEMBERS:
       found.notes.append(f"the first {_MEMBERS} of {len(ranking['members']):,} members are shown")
+  found.health += _together(found.members)
   alive = [member for member in found.members if member.score is not None]
   if alive and not found.frames:
     best = min(alive, key=lambda member: member.score or 0.0)
-    samples = folder / "members" / str(best.index) / "samples"
-    found.shown, found.frames = best.index, _numbered(samples, "step")
+    samples = folder / "members" / str(best.number) / "samples"
+    found.shown, found.frames = best.number, _numbered(samples, "step")
     found.real = samples / "real.png" if (samples / "real.png").is_file() else None
+
+
+def _together(members: Sequence[Member]) -> list[Verdict]:
+  """Each kind of verdict as the first member had it, with the numbers of all that did."""
+  kinds: dict[str, dict[int, Verdict]] = {}
+  for member in members:
+    for verdict in member.health:
+      kinds.setdefault(verdict.name, {}).setdefault(member.number, verdict)
+  together = []
+  for of in kinds.values():
+    first = min(of.values(), key=lambda verdict: verdict.step)
+    numbers = ", ".join(map(str, of))
+    said = f"member {numbers}" if len(of) == 1 else f"members {numbers}, of whom the first"
+    together.append(first._replace(evidence=f"{said}: {first.evidence}"))
+  return together[:_VERDICTS]

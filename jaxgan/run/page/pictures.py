@@ -109,11 +109,10 @@ def _size(content: bytes) -> tuple[int, int]:
 
 
 def _smaller(content: bytes, side: int) -> tuple[bytes, int, int]:
-  with Image.open(io.BytesIO(content), formats=["PNG"]) as picture:
-    picture = picture.convert("RGB" if picture.mode in ("P", "RGBA", "RGB") else "L")
+  with Image.open(io.BytesIO(content), formats=["PNG"]) as file:
+    picture = file.convert("RGB" if file.mode in ("P", "RGBA", "RGB") else "L")
     scale = side / max(picture.size)
     width, height = (max(1, round(scale * x)) for x in picture.size)
-    picture = picture.resize((width, height), Image.Resampling.BOX, reducing_gap=2.0)
-    file = io.BytesIO()
-    picture.save(file, "PNG")
-  return file.getvalue(), width, height
+  made = io.BytesIO()
+  picture.resize((width, height), Image.Resampling.BOX).save(made, "PNG")
+  return made.getvalue(), width, height

@@ -88,9 +88,7 @@ class Page:
   def press(self, key: str, code: int) -> None:
     """A key, as a person presses it."""
     for kind in ("keyDown", "keyUp"):
-      self.call(
-        "Input.dispatchKeyEvent", type=kind, key=key, code=key, windowsVirtualKeyCode=code
-      )
+      self.call("Input.dispatchKeyEvent", type=kind, key=key, code=key, windowsVirtualKeyCode=code)
 
   def screenshot(self, *, whole: bool = False) -> bytes:
     """A PNG of the window, or of the whole page."""
