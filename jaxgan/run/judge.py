@@ -38,7 +38,7 @@ class Judge:
     _, score_key, self._direction_key = _evaluation_keys(config.seed)
     n = min(_SCORED, len(dataset))
     self._grid_latents = grid_latents(system, config)
-    self._walk_latents = walk_latents(system, self._grid_latents) if config.report else None
+    self._system, self._walks = system, config.report
     inputs = system.inputs
     self._grid_inputs = None if inputs is None else np.asarray(inputs(self._grid_latents))
     self._score_latents = system.latents(score_key, n)
@@ -59,16 +59,17 @@ class Judge:
 
   def walk(self, game: Game) -> None:
     """Writes a walk between the first of those latents, where they can be walked."""
-    if self._walk_latents is None:
+    z = walk_latents(self._system, self._grid_latents) if self._walks else None
+    if z is None:
       return
 
     def images(z: Array) -> np.ndarray:
       return self._images(game, z)
 
     if is_first():
-      draw_walk(images, self._walk_latents, self._workdir, int(game.step))
+      draw_walk(images, z, self._workdir, int(game.step))
     else:
-      images(self._walk_latents)  # which the processes ask for at once
+      images(z)  # which the processes ask for at once
 
   def score(self, game: Game) -> float:
     """Sliced Wasserstein distance of samples to real pictures, on pixels in [-1, 1].

@@ -4,6 +4,7 @@ import os
 import pathlib
 from collections.abc import Callable
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -41,13 +42,18 @@ def walk_latents(system: System, latents: Array) -> Array | None:
     return None
   if not jnp.issubdtype(latents.dtype, jnp.floating):
     return None
-  start, end = latents[:_ROWS], latents[_ROWS : 2 * _ROWS]
+  z = np.array(latents)
   condition = condition_of(system.latents)
   kept = [] if condition is None else condition.columns.tolist()
-  walked = np.setdiff1d(np.arange(latents.shape[1]), kept)
-  path = jnp.repeat(start[:, None], _STEPS, axis=1)
-  arcs = sampling.spherical(start[:, walked], end[:, walked], _STEPS)
-  return path.at[:, :, walked].set(arcs).reshape(latents.shape)
+  walked = np.setdiff1d(np.arange(z.shape[1]), kept)
+  path = np.repeat(z[:_ROWS, None], _STEPS, axis=1)
+  path[:, :, walked] = _arcs(z[:_ROWS, walked], z[_ROWS : 2 * _ROWS, walked])
+  return jnp.asarray(path.reshape(z.shape))
+
+
+@jax.jit
+def _arcs(start: Array, end: Array) -> Array:
+  return sampling.spherical(start, end, _STEPS)
 
 
 def draw_walk(

@@ -2,28 +2,29 @@
 
 import contextlib
 import dataclasses
-import json
 import math
 import os
 import pathlib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from jaxgan._files import ordinary, read_json
+from jaxgan._files import read_json
 from jaxgan.metrics import Score
 from jaxgan.metrics.health import Verdict
+from jaxgan.run.page.rows import noting, rows, whole_step
 
 __all__ = ["POINTS", "Curve", "Findings", "Frame", "Member", "find"]
 
 POINTS = 400  # of a curve, at most
-_WHOLE = 8 << 20  # bytes of a log that is read whole
-_SAMPLED = 2000  # lines that are read of a longer one
-_LINE = 1 << 16  # bytes of a line, at most
 _NAMES = 100  # metrics
+_LARGEST = 1e100  # beyond which a value is none
+_SCORES = 5000  # of a training
+_KINDS = 50
 _ENTRIES = 20_000  # of a folder
 _VERDICTS = 50
 _MEMBERS = 64
+_NAME = 120  # characters of a score's name, at most
 _TEXT = 2000  # characters of a verdict, at most
 
 
@@ -112,16 +113,13 @@ def find(workdir: str | os.PathLike[str]) -> Findings:
   """
   folder = pathlib.Path(workdir)
   found = Findings(folder.resolve().name or str(folder))
-  with _noting(found, "config.json"):
+  with noting(found.notes, "config.json"):
     record = read_json(folder / "config.json", 1 << 20)
     if not isinstance(record, dict):
       raise ValueError("no object")
     found.record = record
-  rows = _rows(folder / "metrics.jsonl", found)
-  found.curves = _curves(rows, found)
-  for row in _rows(folder / "scores.jsonl", found):
-    with _noting(found, "scores.jsonl"):
-      found.scores.append((_step(row.pop("step")), Score.from_dict(row)))
+  found.curves = _curves(rows(folder / "metrics.jsonl", found.notes), found)
+  found.scores = _scores(folder, found)
   found.evaluation = _evaluation(folder, found)
   found.health = _health(folder, found)
   found.frames = _numbered(folder / "samples", "step")
@@ -132,70 +130,10 @@ def find(workdir: str | os.PathLike[str]) -> Findings:
   return found
 
 
-@contextlib.contextmanager
-def _noting(found: Findings, name: str) -> Iterator[None]:
-  """Notes that a file, or a part of it, could not be understood; a missing one is no news."""
-  try:
-    yield
-  except FileNotFoundError:
-    pass
-  except (OSError, ValueError, TypeError, LookupError, OverflowError, RecursionError) as error:
-    said = error.strerror if isinstance(error, OSError) else str(error)
-    note = f"{name} is damaged, at least in part ({str(said)[:120]})"
-    if not any(each.startswith(f"{name} is damaged") for each in found.notes):
-      found.notes.append(note)
-
-
-def _rows(path: pathlib.Path, found: Findings) -> list[dict[str, Any]]:
-  """The lines that are objects with a step, in the order of steps that a log has.
-
-  Of a file past `_WHOLE` bytes only some, spread evenly over it.
-  """
-  kept: list[dict[str, Any]] = []
-  damaged = 0
-  with _noting(found, path.name), ordinary(path) as file:
-    size = os.fstat(file.fileno()).st_size
-    if size > _WHOLE:
-      found.notes.append(
-        f"{path.name} has {size >> 20} MB: {_SAMPLED:,} of its lines were read, spread evenly"
-      )
-    for line in _lines(file, size):
-      try:
-        row = json.loads(line)
-        at = _step(row["step"])
-        if not kept or at >= kept[-1]["step"]:
-          kept.append(row)
-          continue
-      except (ValueError, KeyError, TypeError, RecursionError):
-        pass
-      damaged += 1
-  if damaged:
-    found.notes.append(f"{path.name}: {damaged:,} damaged lines left out")
-  return kept
-
-
-def _lines(file: Any, size: int) -> Iterator[bytes]:
-  if size <= _WHOLE:
-    yield from file.read(_WHOLE).splitlines()
-    return
-  for i in range(_SAMPLED):
-    file.seek(i * size // _SAMPLED)
-    if i:
-      file.readline(_LINE)  # the rest of a line
-    if line := file.readline(_LINE):
-      yield line
-
-
-def _step(value: Any) -> int:
-  if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 2**53:
-    raise ValueError("a step is no whole number")
-  return value
-
-
-def _curves(rows: Sequence[dict[str, Any]], found: Findings) -> dict[str, Curve]:
+def _curves(lines: Sequence[dict[str, Any]], found: Findings) -> dict[str, Curve]:
   columns: dict[str, Curve] = {}
   ignored = set()
-  for row in rows:
+  for row in lines:
     for name, value in row.items():
       if name == "step" or isinstance(value, bool) or not isinstance(value, int | float):
         continue
@@ -203,8 +141,8 @@ def _curves(rows: Sequence[dict[str, Any]], found: Findings) -> dict[str, Curve]
         ignored.add(name)
         continue
       with contextlib.suppress(OverflowError):  # of 400 digits it is none
-        if math.isfinite(value):
-          curve = columns.setdefault(name[:_TEXT], Curve([], []))
+        if abs(value) < _LARGEST:
+          curve = columns.setdefault(name[:_NAME], Curve([], []))
           curve.steps.append(row["step"])
           curve.values.append(float(value))
   if ignored:
@@ -230,23 +168,45 @@ def _thinned(curve: Curve) -> Curve:
   )
 
 
+def _scores(folder: pathlib.Path, found: Findings) -> list[tuple[int, Score]]:
+  scores, kinds = [], set()
+  for row in rows(folder / "scores.jsonl", found.notes)[-_SCORES:]:
+    with noting(found.notes, "scores.jsonl"):
+      step, score = row.pop("step"), _score(row)
+      kinds.add((score.name, score.protocol))
+      if len(kinds) > _KINDS:
+        raise ValueError(f"more than {_KINDS} kinds of scores")
+      scores.append((step, score))
+  return scores
+
+
+def _score(row: Any) -> Score:
+  score = Score.from_dict(row)
+  hash(score.protocol)  # whose fields may be anything
+  if not isinstance(score.name, str) or abs(score.value) > _LARGEST:
+    raise ValueError("a score is no number, or has no name")
+  error = score.standard_error
+  small = error if error is None or error < _LARGEST else None
+  return dataclasses.replace(score, name=score.name[:_NAME], standard_error=small)
+
+
 def _evaluation(folder: pathlib.Path, found: Findings) -> list[tuple[int, Score]]:
   """The scores of the newest `evaluation_*.json`."""
   newest = next(reversed(_numbered(folder, "evaluation", "json")), None)
   if newest is None:
     return []
-  with _noting(found, newest.path.name):
+  with noting(found.notes, newest.path.name):
     content = read_json(newest.path, 1 << 20)
-    return [(_step(content["step"]), Score.from_dict(row)) for row in content["scores"]]
+    step = whole_step(content["step"])
+    return [(step, _score(row)) for row in content["scores"][:_KINDS]]
   return []
 
 
 def _health(folder: pathlib.Path, found: Findings) -> list[Verdict]:
   verdicts = []
-  for row in _rows(folder / "health.jsonl", found):
-    with _noting(found, "health.jsonl"):
-      said = (str(row[name])[:_TEXT] for name in ("name", "evidence", "advice"))
-      name, evidence, advice = said
+  for row in rows(folder / "health.jsonl", found.notes, 1 << 20):
+    with noting(found.notes, "health.jsonl"):
+      name, evidence, advice = (str(row[key])[:_TEXT] for key in ("name", "evidence", "advice"))
       verdicts.append(Verdict(name, row["step"], evidence, advice))
   if len(verdicts) > _VERDICTS:
     found.notes.append(
@@ -269,9 +229,9 @@ def _numbered(folder: pathlib.Path, stem: str, suffix: str = "png") -> list[Fram
 def _find_members(folder: pathlib.Path, found: Findings) -> None:
   """What is told of the members of a population, and the best one's samples as the run's."""
   ranking: dict[str, Any] = {}
-  rows = _rows(folder / "population.jsonl", found)
-  with _noting(found, "population.jsonl"):
-    ranking = rows[-1] if rows else {}
+  lines = rows(folder / "population.jsonl", found.notes)
+  with noting(found.notes, "population.jsonl"):
+    ranking = lines[-1] if lines else {}
     found.metric = str(ranking.get("metric", "")).partition(" by ")[0][:_TEXT]
     for index, row in enumerate(ranking.get("members", [])[:_MEMBERS]):
       values = [f"{name}={value:g}" for name, value in dict(row["values"]).items()]

@@ -20,8 +20,8 @@ import jaxgan
 from jaxgan._files import replacing
 from jaxgan.run.flags import RunError, flag
 from jaxgan.run.page import charts, pictures
-from jaxgan.run.page.findings import Curve, Findings, find
 from jaxgan.run.page.drawings import drawings
+from jaxgan.run.page.findings import Curve, Findings, find
 from jaxgan.run.page.pictures import Picture
 from jaxgan.run.page.tables import score_tables
 from jaxgan.run.page.words import LONGEST, duration, number, value
@@ -65,7 +65,7 @@ def write_report(
   page = _render(runs)
   path = pathlib.Path(out)
   with writing(path), replacing(path) as temporary:
-    temporary.write_text(page, encoding="utf-8")
+    temporary.write_text(page, encoding="utf-8", errors="replace")
   return path
 
 
@@ -144,7 +144,7 @@ def _shown(run: Findings, budget: int, *, several: bool) -> _Shown:
   frames = pictures.strip(run.frames, budget - beside)
   if len(frames) < len(run.frames):
     run.notes.append(f"{len(frames):,} of {len(run.frames):,} sample grids are in this page")
-  experiment = str(run.record.get("experiment", "")).rpartition(".")[2]
+  experiment = str(run.record.get("experiment", "")).rpartition(".")[2][:LONGEST]
   return _Shown(experiment, list(_about(run)), list(_tiles(run)), frames, real, walk, thumbnails)
 
 
@@ -159,7 +159,7 @@ def _about(run: Findings) -> Iterator[str]:
     yield f"{number(config['population'])} members"
   whole = config.get("steps")
   if isinstance(whole, int) and whole > run.step:
-    yield f"at step {run.step:,} of {whole:,}"
+    yield f"at step {run.step:,} of {number(whole)}"
   else:
     yield f"{run.step:,} steps"
 
@@ -179,7 +179,7 @@ def _tiles(run: Findings) -> Iterator[tuple[str, str]]:
   if last and not run.scores and not run.evaluation:
     yield "sliced Wasserstein distance", number(last.values[-1])
   if isinstance(batch, int):
-    yield "batch", f"{batch:,}"
+    yield "batch", number(batch)
   if speed:
     rate = statistics.median(speed.values)
     yield "steps per second, median", number(rate)
@@ -192,7 +192,7 @@ def _tiles(run: Findings) -> Iterator[tuple[str, str]]:
 def _seconds(speed: Curve) -> float:
   """What the steps took, without what was done beside them."""
   spans = zip([0, *speed.steps], speed.steps, speed.values, strict=False)
-  return math.fsum((stop - start) / rate for start, stop, rate in spans if rate > 0)
+  return math.fsum((stop - start) / rate for start, stop, rate in spans if rate > 1e-9)
 
 
 def _positions(runs: Sequence[Findings], shown: Sequence[_Shown]) -> list[int]:

@@ -67,16 +67,11 @@ def strip(frames: Sequence[Frame], budget: int) -> list[Picture]:
     frames: by step.
     budget: characters of all URIs together.
   """
-  if not frames:
+  width, height, size = next(filter(None, map(_told, reversed(frames))), (0, 0, 0))
+  if not size:
     return []
-  try:
-    with ordinary(frames[-1].path) as file:
-      width, height = _size(file.read(32))
-      size = file.seek(0, io.SEEK_END)
-  except (OSError, ValueError, struct.error):
-    width, height, size = 512, 512, 1 << 18
-  side, length = min(max(width, height, 1), _SIDE), max(width, height, 1)
-  most = min(_FRAMES, max(_FEW, _DECODED // max(width * height, 1)), len(frames))
+  side, length = min(max(width, height), _SIDE), max(width, height)
+  most = min(_FRAMES, max(_FEW, _DECODED // (width * height)), len(frames))
 
   def each() -> float:
     return 4 / 3 * size * (side / length) ** 2
@@ -98,6 +93,17 @@ def strip(frames: Sequence[Frame], budget: int) -> list[Picture]:
       break
     pictures.append(picture)
   return pictures[::-1]
+
+
+def _told(frame: Frame) -> tuple[int, int, int] | None:
+  """Width, height and bytes of a picture, as its file tells them; None if it is out of bounds."""
+  try:
+    with ordinary(frame.path) as file:
+      width, height = _size(file.read(32))
+      size = file.seek(0, io.SEEK_END)
+  except (OSError, ValueError, struct.error):
+    return None
+  return (width, height, size) if 0 < width * height <= _PIXELS and size <= _FILE else None
 
 
 def _size(content: bytes) -> tuple[int, int]:

@@ -29,9 +29,7 @@ def score_tables(runs: Sequence[Findings]) -> list[Table]:
   for i, run in enumerate(runs):
     for step, score in sorted([*run.scores, *run.evaluation], key=lambda each: each[0]):
       shared = dataclasses.replace(score.protocol, settings=())
-      settings = ", ".join(
-        f"{name}={value}" for name, value in dict(score.protocol.settings).items()
-      )
+      settings = ", ".join(f"{name}={x}" for name, x in dict(score.protocol.settings).items())
       rows = tables.setdefault(shared, {})
       cells = rows.setdefault((score.name, settings), [None] * len(runs))
       cells[i] = (value(score), step)

@@ -54,4 +54,4 @@ def protocol_words(protocol: Protocol) -> str:
     f"{protocol.quantisation}, {protocol.dtype}",
     "" if protocol.seed is None else f"seed {protocol.seed}",
   ]
-  return ", ".join(filter(None, parts))
+  return ", ".join(str(part)[:LONGEST] for part in parts if part)
