@@ -19,6 +19,11 @@
     }
     return Math.max(low - 1, 0);
   };
+  const nearest = (steps, step) => {
+    const before = until(steps, step);
+    const after = Math.min(before + 1, steps.length - 1);
+    return Math.abs(steps[after] - step) < Math.abs(steps[before] - step) ? after : before;
+  };
 
   const charts = [...document.querySelectorAll(".chart")].map((figure) => {
     const data = JSON.parse(figure.querySelector("script").textContent);
@@ -35,7 +40,7 @@
       cursor.setAttribute("x1", x);
       cursor.setAttribute("x2", x);
       data.lines.forEach((line, i) => {
-        values[i].textContent = short(line.values[until(line.steps, step)]);
+        values[i].textContent = short(line.values[nearest(line.steps, step)]);
       });
     };
     const under = (event) => {

@@ -12,6 +12,7 @@ import pathlib
 import select
 import shutil
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -129,8 +130,15 @@ def browser(program: str, profile: pathlib.Path) -> Iterator[Page]:
   """
   theirs_in, ours_out = os.pipe()
   ours_in, theirs_out = os.pipe()
+  # Shells know descriptors of one digit only.
+  launcher = (
+    "import fcntl, os, sys\n"
+    "ends = [fcntl.fcntl(int(x), fcntl.F_DUPFD, 10) for x in sys.argv[1:3]]\n"
+    "os.dup2(ends[0], 3), os.dup2(ends[1], 4)\n"
+    "os.execv(sys.argv[3], sys.argv[3:])"
+  )
   command = [
-    "sh", "-c", f'exec "$@" 3<&{theirs_in} 4>&{theirs_out}', "sh", program, "--headless",
+    sys.executable, "-c", launcher, str(theirs_in), str(theirs_out), program, "--headless",
     "--remote-debugging-pipe", f"--user-data-dir={profile}", "--no-sandbox", "--disable-gpu",
     "--disable-dev-shm-usage", "--no-first-run", "--hide-scrollbars",
   ]  # fmt: skip
