@@ -90,7 +90,8 @@ def drawings(runs: Sequence[Findings]) -> tuple[dict[str, list[Drawn]], list[str
   last = max(run.step for run in runs)
   drawn: dict[str, list[Drawn]] = {"scores": [], "curves": [], "speed": []}
   for i, (section, title, about, lines) in enumerate(wanted[:_MOST]):
-    drawn[section].append(_drawn(f"chart{i}", title, about, lines, last))
+    band = "twice the standard error" if section == "scores" else "a deviation of the members"
+    drawn[section].append(_drawn(f"chart{i}", title, about, band, lines, last))
   return drawn, [title for _, title, _, _ in wanted[_MOST:]]
 
 
@@ -133,12 +134,12 @@ def _score_lines(runs: Sequence[Findings]) -> Iterator[tuple[str, str, list[Line
         lines.append(Line(label, i, list(found), values, spread))
     yield (
       name,
-      f"{protocol.fake:,} samples, {protocol.real:,} real; twice the standard error",
+      f"{protocol.fake:,} samples, {protocol.real:,} real",
       lines,
     )
 
 
-def _drawn(name: str, title: str, about: str, lines: Sequence[Line], last: int) -> Drawn:
+def _drawn(name: str, title: str, about: str, band: str, lines: Sequence[Line], last: int) -> Drawn:
   said = "; ".join(
     f"{line.label} from {number(line.values[0])} to {number(line.values[-1])}" for line in lines
   )
@@ -150,7 +151,7 @@ def _drawn(name: str, title: str, about: str, lines: Sequence[Line], last: int) 
       for line in lines
     ]
   }
-  band = "bands: a deviation of the members" if any(line.spread for line in lines) else ""
-  about = ", ".join(filter(None, [about or band, "logarithmic" if chart.log else ""]))
+  band = f"band: {band}" if any(line.spread for line in lines) else ""
+  about = "; ".join(filter(None, [about, band, "logarithmic" if chart.log else ""]))
   legend = [(line.label, line.colour, number(line.values[-1])) for line in lines]
   return Drawn(name, title, about, chart, legend, data)

@@ -103,7 +103,8 @@ class Findings:
   def step(self) -> int:
     """The last step that anything tells of."""
     ends = [curve.steps[-1] for curve in self.curves.values()]
-    return max([*ends, *(frame.step for frame in self.frames)], default=0)
+    ends += [frame.step for frame in self.frames[-1:]]
+    return max([*ends, *(step for step, _ in [*self.scores, *self.evaluation])], default=0)
 
 
 def find(workdir: str | os.PathLike[str]) -> Findings:

@@ -100,12 +100,22 @@ def _render(runs: Sequence[Findings]) -> str:
     undrawn=undrawn,
     scores=score_tables(runs),
     positions=_positions(runs, shown),
-    differing=_differing(runs),
+    overview=_overview(shown),
+    differing=_side_by_side([run.config for run in runs]),
+    environments=_side_by_side([_environment(run) for run in runs], differing=False),
     script=script,
     digest=digest,
     style=(folder / "style.css").read_text(),
     version=jaxgan.__version__,
   )
+
+
+class _Tile(NamedTuple):
+  """A figure of the whole run, with its name and what is to be added to that."""
+
+  name: str
+  figure: str
+  added: str = ""
 
 
 class _Shown(NamedTuple):
@@ -114,7 +124,7 @@ class _Shown(NamedTuple):
   Attributes:
     experiment: the module's last name.
     about: data and progress, in words.
-    tiles: pairs of a name and a figure.
+    tiles: figures of the whole run.
     frames: sample grids by step.
     real: the grid of real pictures.
     walk: between latents.
@@ -123,7 +133,7 @@ class _Shown(NamedTuple):
 
   experiment: str
   about: list[str]
-  tiles: list[tuple[str, str]]
+  tiles: list[_Tile]
   frames: list[Picture]
   real: Picture | None
   walk: Picture | None
@@ -169,24 +179,24 @@ def _dataset(config: Mapping[str, Any]) -> str:
   return "/".join(pathlib.PurePath(str(config["dataset"])[:LONGEST]).parts[-2:])
 
 
-def _tiles(run: Findings) -> Iterator[tuple[str, str]]:
+def _tiles(run: Findings) -> Iterator[_Tile]:
   speed = run.curves.get("steps_per_second")
   batch = run.config.get("batch_size")
   known = run.scores or run.evaluation
   for step, score in [each for each in known if each[0] == known[-1][0]][:1]:
-    yield f"{score.name} at step {step:,}", value(score)
+    yield _Tile(score.name, value(score), f"at step {step:,}")
   last = run.curves.get("sliced_wasserstein")
   if last and not run.scores and not run.evaluation:
-    yield "sliced Wasserstein distance", number(last.values[-1])
+    yield _Tile("sliced Wasserstein distance", number(last.values[-1]))
   if isinstance(batch, int):
-    yield "batch", number(batch)
+    yield _Tile("batch", number(batch))
   if speed:
     rate = statistics.median(speed.values)
-    yield "steps per second, median", number(rate)
-    yield "time in steps, about", duration(_seconds(speed))
+    yield _Tile("steps per second, median", number(rate))
+    yield _Tile("time in steps, about", duration(_seconds(speed)))
   wait = run.curves.get("data_wait_ms_per_step")
   if wait:
-    yield "wait for data, ms per step", number(statistics.median(wait.values))
+    yield _Tile("wait for data, ms per step", number(statistics.median(wait.values)))
 
 
 def _seconds(speed: Curve) -> float:
@@ -198,6 +208,9 @@ def _seconds(speed: Curve) -> float:
 def _positions(runs: Sequence[Findings], shown: Sequence[_Shown]) -> list[int]:
   """The steps that the slider stops at: those of the pictures, or without them of the curves."""
   steps = sorted({frame.step for each in shown for frame in each.frames})
+  last = max((curve.steps[-1] for run in runs for curve in run.curves.values()), default=0)
+  if steps and last > steps[-1]:
+    steps.append(last)
   if not steps:
     every = sorted({step for run in runs for curve in run.curves.values() for step in curve.steps})
     steps = every[:: -(-len(every) // _POSITIONS) or 1]
@@ -206,11 +219,25 @@ def _positions(runs: Sequence[Findings], shown: Sequence[_Shown]) -> list[int]:
   return steps
 
 
-def _differing(runs: Sequence[Findings]) -> list[tuple[str, list[str]]]:
-  """Flags that are not the same in all runs, but for the folder."""
-  names = dict.fromkeys(name for run in runs for name in run.config if name != "workdir")
+def _overview(shown: Sequence[_Shown]) -> list[tuple[str, list[_Tile | None]]]:
+  """The tiles of runs as rows of a table."""
+  names = dict.fromkeys(tile.name for each in shown for tile in each.tiles)
+  columns = [{tile.name: tile for tile in each.tiles} for each in shown]
+  return [(name, [column.get(name) for column in columns]) for name in names]
 
-  def values(name: str) -> list[str]:
-    return [number(run.config.get(name)) for run in runs]
 
-  return [(name, values(name)) for name in names if len(set(values(name))) > 1]
+def _environment(run: Findings) -> dict[str, Any]:
+  found = run.record.get("environment")
+  return found if isinstance(found, dict) else {}
+
+
+def _side_by_side(
+  columns: Sequence[Mapping[str, Any]], *, differing: bool = True
+) -> list[tuple[str, list[str]]]:
+  """Values by name in rows; if so asked, only what differs."""
+  rows = []
+  for name in dict.fromkeys(name for column in columns for name in column if name != "workdir"):
+    values = [number(column[name]) if name in column else "-" for column in columns]
+    if not differing or len(set(values)) > 1:
+      rows.append((name, values))
+  return rows

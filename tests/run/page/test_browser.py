@@ -1,4 +1,4 @@
-"""The report in a browser: it loads from disk, moves, fits a phone, and asks nobody for anything."""
+"""The report in a browser: it loads from disk, moves, fits a phone, and asks for nothing else."""
 
 import io
 
@@ -129,7 +129,8 @@ def test_a_dark_page_is_dark(page, one):
       ground = np.asarray(picture.convert("L"))[5, 5]
     assert (ground < 40) == dark
     text, line = page.run(
-      "['#curves svg text', '#curves svg path[style*=\"--c0\"]'].map(x => document.querySelector(x))"
+      "['#curves svg text', '#curves svg path[style*=\"--c0\"]']"
+      ".map(x => document.querySelector(x))"
       ".map((x, i) => getComputedStyle(x)[i ? 'stroke' : 'fill'])"
     )
     inks.append((text, line, page.run("getComputedStyle(document.body).color")))
