@@ -137,6 +137,8 @@ class Config:
   model_parallel: Count = 1
   """Devices that share one copy of the state, wide kernels in parts; it divides their number. Each
   such group takes a part of the batch."""
+  report: bool = True
+  """At the end draw a latent walk and write report.html, a page about the run, into the workdir."""
   compilation_cache: bool = True
   """Keep compiled programs in jaxgan/compiled in the user's cache folder, for a quick start."""
   override: bool = False
@@ -209,6 +211,7 @@ FREE = frozenset(
     "num_processes",
     "process_id",
     "model_parallel",
+    "report",
     "compilation_cache",
     "override",
   }
