@@ -39,8 +39,7 @@ from jaxgan.run.lock import locked
 from jaxgan.run.networks import features_named
 
 LOSSES = ("minimax", "non_saturating", "least_squares", "wasserstein")
-# Table 1 of the paper but for BEGAN and the VAE, which have networks of their own, and the penalty
-# of WGAN-GP on the paper's reference.
+# Those of the paper but for BEGAN and the VAE, which have networks of their own.
 PAPER = (
   Cell("non_saturating", "none"),
   Cell("minimax", "none"),
@@ -48,7 +47,6 @@ PAPER = (
   Cell("wasserstein", study_cells.CLIPPING),
   Cell("wasserstein", "gradient_penalty"),
   Cell("non_saturating", "dragan"),
-  Cell("non_saturating", "gradient_penalty"),
 )
 _MOST = 1 << 30  # bytes of pictures on a device
 # What may differ between two starts of one study.

@@ -300,6 +300,7 @@ def plot(path: pathlib.Path, studies: Mapping[str, tuple[Sequence[Row], float]])
     studies: by name, rows and the score of no training.
   """
   import matplotlib.pyplot as plt
+  from matplotlib import ticker
 
   figure, axes = plt.subplots(len(studies), 2, figsize=(10, 3.4 * len(studies)), squeeze=False)
   markers = itertools.cycle("osv^D<>pPX*")
@@ -329,6 +330,10 @@ def plot(path: pathlib.Path, studies: Mapping[str, tuple[Sequence[Row], float]])
       title=f"{name}: best of k, expected",
     )
     ax.legend(fontsize=6)
+    for axis in (runs_ax.xaxis, ax.yaxis):
+      axis.set_major_locator(ticker.LogLocator(subs=(1.0, 2.0, 5.0)))
+      axis.set_major_formatter(ticker.FormatStrFormatter("%g"))
+      axis.set_minor_formatter(ticker.NullFormatter())
     for each in (runs_ax, ax):
       each.title.set_fontsize(9)
       each.grid(alpha=0.3)
