@@ -59,9 +59,14 @@ def direct_convolutions() -> bool:
 
 
 @contextlib.contextmanager
-def traced_directly() -> Iterator[None]:
-  """Around the tracing of a program that will be compiled with those options."""
-  token = _direct.set(True)
+def traced_directly(directly: bool = True) -> Iterator[None]:
+  """Around the tracing of a program that will be compiled with those options.
+
+  Args:
+    directly: false around a part whose convolutions are not for XLA's library all the same, such as
+      those with a kernel an example, which it takes for grouped ones and is slow at.
+  """
+  token = _direct.set(directly)
   try:
     yield
   finally:

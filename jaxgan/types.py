@@ -34,8 +34,10 @@ class ImageSpec(NamedTuple):
     shape: `(height, width, channels)` of one picture.
     classes: names of the classes, `()` where the pictures have no labels.
     inputs: `(height, width, channels)` of the pictures that are translated into them, if any.
+    captions: the different texts of the pictures, `()` where they have none.
   """
 
   shape: tuple[int, int, int]
   classes: tuple[str, ...] = ()
   inputs: tuple[int, int, int] | None = None
+  captions: tuple[str, ...] = ()

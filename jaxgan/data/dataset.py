@@ -31,7 +31,7 @@ class Reader:
   """
 
   source: sources.Source
-  chosen: range
+  chosen: Sequence[int]
   shape: tuple[int, int, int]
 
   def __len__(self) -> int:
@@ -77,6 +77,8 @@ class Dataset:
     unpaired: the rows of `beside` are not those of the pictures; there may be another number of
       them, and batches take them in an order, and mirrored by coins, of their own.
     names: of the files of a folder, without the folder; `()` elsewhere.
+    folder: where these files lie.
+    captions: the different texts of the pictures, whose tokens are `beside["text"]`; `()` without.
 
   >>> dataset = Dataset("noise", images=np.zeros([5, 8, 8, 3], np.uint8))
   >>> len(dataset), dataset.shape, dataset[0]["image"].dtype
@@ -91,6 +93,8 @@ class Dataset:
   beside: Mapping[str, Shaped[np.ndarray, "rows ..."]] = dataclasses.field(default_factory=dict)
   unpaired: bool = False
   names: tuple[str, ...] = ()
+  folder: str | None = None
+  captions: tuple[str, ...] = ()
 
   def __post_init__(self):
     if (self.images is None) == (self.reader is None):
@@ -236,7 +240,7 @@ def load(
   labelled = bool(source.classes)
   names = tuple(source.names[index] for index in chosen) if source.names else ()
   if cache_limit and (arrays := cache.opened(folder, len(chosen), labelled)):
-    return Dataset(source.name, *arrays, source.classes, names=names)
+    return Dataset(source.name, *arrays, source.classes, names=names, folder=source.folder)
 
   reader = Reader(source, chosen, _shape(source, resolution, channels))
   size = len(reader) * int(np.prod(reader.shape))
@@ -247,7 +251,9 @@ def load(
         f"{size:,} bytes are more than cache_limit={cache_limit:,}: raise it, set limit=, or "
         "prepare the set anew as array_record in another data_dir="
       )
-    return Dataset(source.name, classes=source.classes, reader=reader, names=names)
+    return Dataset(
+      source.name, classes=source.classes, reader=reader, names=names, folder=source.folder
+    )
   bar = require("tqdm", "preparing a data set").tqdm
   title = f"preparing {source.name}"
   progress = bar(reader, title, len(reader), unit=" pictures", leave=False, disable=None)
@@ -257,7 +263,7 @@ def load(
     raise DataError(
       f"the cache '{folder}' was damaged while it was written: remove it, start again"
     )
-  return Dataset(source.name, *arrays, source.classes, names=names)
+  return Dataset(source.name, *arrays, source.classes, names=names, folder=source.folder)
 
 
 def _nonempty(chosen: Sequence[int], dataset: str, split: str) -> Any:

@@ -53,7 +53,7 @@ class FolderSource(Source):
         f"there are no pictures below '{folder}': give a folder with files of "
         f"{', '.join(sorted(pictures.SUFFIXES))}, or an .npz or IDX file"
       )
-    self.name = name
+    self.name, self.folder = name, str(folder)
     self.paths = [file.path for file in files]
     self.identity = ("folder", *((str(f.path.resolve()), f.size, f.changed) for f in files))
     tops = [path.relative_to(folder).parts[:-1][:1] for path in self.paths]

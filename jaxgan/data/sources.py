@@ -24,12 +24,14 @@ class Source(abc.ABC):
     name: what to call the set.
     identity: everything that decides what the pictures are, for the key of the cache.
     names: of the pictures' files, where each has one.
+    folder: where they lie.
     sequential: it can be read from the beginning only, by iteration.
   """
 
   name: str
   identity: tuple[Any, ...]
   names: Sequence[str] = ()
+  folder: str | None = None
   sequential: ClassVar[bool] = False
 
   @property

@@ -1,5 +1,6 @@
 """Layers that generators and discriminators are made of."""
 
+from jaxgan.layers.adaptive import AdaptiveConv, adaptive_conv
 from jaxgan.layers.attention import SelfAttention, attention
 from jaxgan.layers.batch_norm import BatchNorm
 from jaxgan.layers.conditional import append_condition
@@ -41,15 +42,19 @@ from jaxgan.layers.styles import (
   adaptive_instance_norm,
   pixel_norm,
 )
+from jaxgan.layers.text_attention import CrossAttention, DistanceAttention, distance_attention
 from jaxgan.layers.virtual_batch_norm import VirtualBatchNorm
 
 __all__ = [
   "BINOMIAL",
   "AdaIN",
+  "AdaptiveConv",
   "BatchNorm",
   "ConditionalBatchNorm",
   "Conv",
   "ConvTranspose",
+  "CrossAttention",
+  "DistanceAttention",
   "Dropout",
   "EqualizedConv",
   "EqualizedDense",
@@ -71,6 +76,7 @@ __all__ = [
   "SelfAttention",
   "SpectrallyNormalized",
   "VirtualBatchNorm",
+  "adaptive_conv",
   "adaptive_instance_norm",
   "append_condition",
   "attention",
@@ -82,6 +88,7 @@ __all__ = [
   "blur_upsample",
   "conv",
   "conv_transpose",
+  "distance_attention",
   "kernel_gradient",
   "minibatch_stddev",
   "modulated_conv",

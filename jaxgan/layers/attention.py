@@ -22,19 +22,25 @@ from jaxgan.layers.convolution import Conv
 
 __all__ = ["SelfAttention", "attention"]
 
+_USUAL = 64  # rows of a batch whose size is not known yet
+
 
 def _block_size(rows: int, queries: int, keys: int) -> int:
   """All queries while their weights are few, else as many as a CPU's cache holds the weights of."""
+  if not isinstance(rows, int):  # of a program for any batch, made by `jax.export`
+    rows = _USUAL
   whole, part = (22, 18) if jax.default_backend() == "cpu" else (24, 24)
   if rows * queries * keys <= 1 << whole:
     return queries
   return max((1 << part) // (rows * keys), 1)
 
 
-def _attend(q: Array, k: Array, v: Array, scale: float) -> Array:
+def _attend(q: Array, k: Array, v: Array, scale: float, bias: Array | None = None) -> Array:
   wide = jnp.promote_types(q.dtype, jnp.float32)
-  logits = jnp.einsum("nqd,nkd->nqk", q, k, preferred_element_type=wide)
-  weights = jax.nn.softmax(scale * logits, -1).astype(v.dtype)
+  logits = scale * jnp.einsum("nqd,nkd->nqk", q, k, preferred_element_type=wide)
+  if bias is not None:
+    logits += bias[:, None].astype(wide)
+  weights = jax.nn.softmax(logits, -1).astype(v.dtype)
   return jnp.einsum("nqk,nke->nqe", weights, v, preferred_element_type=wide).astype(v.dtype)
 
 
@@ -44,9 +50,10 @@ def attention(
   values: Float[Array, "*batch k e"],
   *,
   scale: float = 1.0,
+  bias: Float[Array, "*batch k"] | None = None,
   block_size: int | None = None,
 ) -> Float[Array, "*batch q e"]:
-  """`softmax(scale queries keys^T) values`, without storing the softmax where it is large.
+  """`softmax(scale queries keys^T + bias) values`, without storing the softmax where it is large.
 
   Args:
     queries: one row a position to fill.
@@ -54,6 +61,7 @@ def attention(
     values: what is read there.
     scale: of the logits: 1 in SAGAN (Zhang et al. 2018, arXiv 1805.08318), 1 / sqrt(d) in
       transformers.
+    bias: what is added to the logits of each key; about -1e9 hides a key from all queries.
     block_size: queries done at a time. By default all while the batch has no more than 2^22
       weights (2^24 off the CPU), else as many as have 2^18 (2^24). If not all are done at once the
       backward pass computes the weights again, and memory is that of a block.
@@ -81,11 +89,15 @@ def attention(
     )
   if block_size is not None and block_size < 1:
     raise ValueError(f"block_size={block_size} must be positive.")
+  if bias is not None and bias.shape != k.shape[:-1]:
+    raise ValueError(f"bias has shape {bias.shape}, but there are keys {k.shape[:-1]}.")
   batch, count = q.shape[:-2], q.shape[-2]
   q, k, v = (a.reshape(math.prod(batch), *a.shape[-2:]) for a in (q, k, v))
-  block = block_size or _block_size(len(q), count, k.shape[1])
+  if bias is not None:
+    bias = bias.reshape(k.shape[0], -1)
+  block = block_size or _block_size(q.shape[0], count, k.shape[1])
   if count <= block:
-    out = _attend(q, k, v, scale)
+    out = _attend(q, k, v, scale, bias)
     return out.reshape(*batch, *out.shape[1:])
   blocks = -(-count // block)
   block = -(-count // blocks)  # as even as can be
@@ -95,7 +107,7 @@ def attention(
   # In a loop nothing can be merged with its repetition, against which `prevent_cse` guards.
   @functools.partial(jax.checkpoint, prevent_cse=False)
   def attend(q: Array) -> Array:
-    return _attend(q, k, v, scale)
+    return _attend(q, k, v, scale, bias)
 
   out = lax.map(attend, q).swapaxes(0, 1)
   return out.reshape(*batch, blocks * block, v.shape[2])[..., :count, :]

@@ -60,11 +60,12 @@ def prepare(build: Build, config: Config, mesh: Mesh) -> Plan:
       groups = f"{shards}, the groups of {mesh.size // shards} devices that share a batch"
     raise RunError(f"--batch-size={config.batch_size} must be divisible by {groups}")
   dataset = load_data(config)
-  spec = ImageSpec(dataset.shape, dataset.classes, dataset.inputs)
+  spec = ImageSpec(dataset.shape, dataset.classes, dataset.inputs, dataset.captions)
   if previous is not None and (previous.spec, previous.pictures) != (spec, len(dataset)):
     raise RunError(
-      f"--dataset={config.dataset} has {len(dataset)} pictures {spec}, but the run in "
-      f"{config.workdir} was trained on {previous.pictures} {previous.spec}; choose another workdir"
+      f"--dataset={config.dataset} has {len(dataset)} pictures {_shown(spec)}, but the run in "
+      f"{config.workdir} was trained on {previous.pictures} {_shown(previous.spec)}; "
+      "choose another workdir"
     )
   system = built(build, config, spec)
   if config.batch_size % (shards * system.batch_multiple):
@@ -75,6 +76,11 @@ def prepare(build: Build, config: Config, mesh: Mesh) -> Plan:
   if system.check is not None:
     system.check()
   return Plan(experiment, system, dataset, spec)
+
+
+def _shown(spec: ImageSpec) -> ImageSpec:
+  """With the first texts only, of which there may be thousands."""
+  return spec._replace(captions=spec.captions[:3])
 
 
 def evaluator(config: Config, dataset: data.Dataset) -> Callable[[System], Evaluator]:

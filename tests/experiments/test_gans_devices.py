@@ -12,6 +12,7 @@ from experiments import (
   biggan,
   ebgan,
   gan,
+  gigagan,
   improved_gan,
   progan,
   sagan,
@@ -21,9 +22,11 @@ from experiments import (
   wgan,
 )
 from jaxgan import training
+from jaxgan.data import captions
 from jaxgan.types import ImageSpec
 
-SPEC = ImageSpec((16, 16, 1), tuple("0123456789"))
+CAPTIONS = ("blue cat", "blue dog", "red cat", "red dog", "sun")
+SPEC = ImageSpec((16, 16, 1), tuple("0123456789"), captions=CAPTIONS)
 COMMON = dict(workdir="unused", resolution=16, width=5, batch_size=16, steps=3)
 STYLES = dict(width=2, max_width=4, latent_dim=6, style_dim=6, depth=1, group_size=2)
 SYSTEMS = {
@@ -38,6 +41,10 @@ SYSTEMS = {
   "biggan": (
     biggan,
     dict(n_dis=1, shared=4, hierarchical=True, latent_dim=12, orthogonal_weight=1e-4),
+  ),
+  "gigagan": (
+    gigagan,
+    dict(STYLES, text_width=4, text_heads=1, head_width=2, attention=8, r1_every=2),
   ),
   # Five steps are all of its stages.
   "progan": (
@@ -77,6 +84,9 @@ def test_eight_devices_play_the_game_of_one_in_float64(name, x64, monkeypatch):
   batch = {
     "image": jax.random.uniform(key, (1, 16, *SPEC.shape), jnp.float64, -1.0, 1.0),
     "label": jax.random.randint(key, (1, 16), 0, 10, jnp.int32),
+    "text": jnp.asarray(captions.Vocabulary.of(CAPTIONS).encode(CAPTIONS, 3))[
+      jax.random.randint(key, (1, 16), 0, 5, jnp.int32)
+    ],
   }
   ends = []
   for n in (1, 8):

@@ -25,6 +25,7 @@ from experiments import (
   ebgan,
   fgan,
   gan,
+  gigagan,
   improved_gan,
   infogan,
   lsgan,
@@ -45,8 +46,8 @@ from jaxgan.run import loop, preparation
 from jaxgan.run.flags import flag
 
 MODULES = (
-  acgan, began, biggan, cgan, dcgan, dragan, ebgan, fgan, gan, improved_gan, infogan, lsgan, pacgan,
-  progan, r3gan, sagan, sngan, sngan_projection, stylegan, stylegan2, wgan, wgan_gp,
+  acgan, began, biggan, cgan, dcgan, dragan, ebgan, fgan, gan, gigagan, improved_gan, infogan,
+  lsgan, pacgan, progan, r3gan, sagan, sngan, sngan_projection, stylegan, stylegan2, wgan, wgan_gp,
 )  # fmt: skip
 NAMES = [module.__name__.rpartition(".")[2] for module in MODULES]
 EVERY = pytest.mark.parametrize("module", MODULES, ids=NAMES)
@@ -57,6 +58,7 @@ OWN = {
   sagan: dict(attention=8),  # whose default asks for larger pictures
   progan: dict(max_width=8, latent_dim=8),
   r3gan: dict(group_size=4, latent_dim=8),
+  gigagan: _STYLE | dict(text_width=8, text_depth=1, head_width=8),
   stylegan: _STYLE,
   stylegan2: _STYLE,
 }
