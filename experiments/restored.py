@@ -80,13 +80,13 @@ class Generator(NamedTuple):
     variables = variables_of(
       restored, sampler, ema=options.ema, standing=options.standing, seed=options.seed
     )
-    jitted = compilation.jit(_truncated(options.truncation_psi, restored))
+    jitted = compilation.jit(painter_of(options.truncation_psi, restored))
     return cls(options, restored, lambda z: jitted(variables, z), sampler, variables)
 
   def in_styles(self) -> "Generator":
     """The same with styles w, truncated as the options say, in place of latents."""
     style, psi = styles_of(self.restored), self.options.truncation_psi
-    mapping, paint = compilation.jit(_mapping(style, psi)), compilation.jit(style.paint)
+    mapping, paint = compilation.jit(mapping_of(style, psi)), compilation.jit(style.paint)
     return self._replace(
       generate=lambda w: paint(self.variables, w),
       sampler=lambda key, n: mapping(self.variables, self.sampler(key, n)),
@@ -176,7 +176,9 @@ def styles_of(restored: Restored) -> training.Style:
   return restored.system.style
 
 
-def _mapping(style: training.Style, psi: float | None) -> Callable[[PyTree, Array], Array]:
+def mapping_of(style: training.Style, psi: float | None) -> Callable[[PyTree, Array], Array]:
+  """From variables and latents to styles, truncated if that is asked for."""
+
   def mapping(variables: PyTree, z: Array) -> Array:
     w = style.mapping(variables, z)
     return w if psi is None else sampling.truncate(w, style.mean(variables), psi)
@@ -184,12 +186,12 @@ def _mapping(style: training.Style, psi: float | None) -> Callable[[PyTree, Arra
   return mapping
 
 
-def _truncated(psi: float | None, restored: Restored) -> Callable[[PyTree, Array], Array]:
+def painter_of(psi: float | None, restored: Restored) -> Callable[[PyTree, Array], Array]:
   """From variables and latents to pictures, of truncated styles if that is asked for."""
   if psi is None:
     return restored.system.generate
   style = styles_of(restored)
-  mapping = _mapping(style, psi)
+  mapping = mapping_of(style, psi)
   return lambda variables, z: style.paint(variables, mapping(variables, z))
 
 

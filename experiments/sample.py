@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any, Literal, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import tqdm
@@ -48,12 +49,27 @@ def main(options: Options) -> None:
   if steps is not None and (steps < 2 or options.num % steps):
     raise run.RunError(f"--interpolate={steps} must be at least 2 and divide --num={options.num}")
   drawn = Generator.restore(options)
+  inputs = drawn.restored.system.inputs
+  if inputs is not None and steps is None:
+    z = drawn.sampler(jax.random.key(options.seed), options.num)
+    _write_pairs(options.out, sampling.to_uint8(np.asarray(inputs(z))), drawn.pictures(z))
+    drawn.say(f"{options.num} held-out pictures and their translations")
+    return
   if steps is None:
     z = drawn.latents(options.num)
   else:
     z = latent_space.paths(drawn, options.num // steps, steps, sampling.spherical)
   write(options.out, drawn.pictures(z), steps, latents=z)
   drawn.say(f"{options.num} samples")
+
+
+def _write_pairs(out: str, above: np.ndarray, below: np.ndarray) -> None:
+  """One picture above the other in a grid, or the latter ones with the former beside them."""
+  if pathlib.Path(out).suffix.lower() == ".png":
+    above, below = sampling.same_channels(above, below)
+    sampling.save_png(out, sampling.pair_grid(above, below))
+  else:
+    write(out, below, None, inputs=above)
 
 
 @dataclasses.dataclass(frozen=True)

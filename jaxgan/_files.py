@@ -6,9 +6,9 @@ import os
 import pathlib
 import stat
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, BinaryIO
 
-__all__ = ["read_json", "replacing", "user_cache"]
+__all__ = ["ordinary", "read_json", "replacing", "user_cache"]
 
 
 @contextlib.contextmanager
@@ -27,6 +27,21 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[pathlib.Path]:
     temporary.unlink(missing_ok=True)
 
 
+def ordinary(path: str | os.PathLike[str]) -> BinaryIO:
+  """A file opened for reading, which may be anybody's.
+
+  Raises:
+    ValueError: it is no ordinary file.
+    OSError: it cannot be read.
+  """
+  # A pipe would be waited for without end.
+  file = os.fdopen(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)), "rb")
+  if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+    return file
+  file.close()
+  raise ValueError(f"{os.path.basename(path)} is no ordinary file")
+
+
 def read_json(path: str | os.PathLike[str], most: int) -> Any:
   """The content of a file that may be anybody's.
 
@@ -38,10 +53,7 @@ def read_json(path: str | os.PathLike[str], most: int) -> Any:
     ValueError: it is no ordinary file, larger, or no JSON.
     OSError: it cannot be read.
   """
-  # A pipe would be waited for without end.
-  with open(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)), "rb") as file:
-    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-      raise ValueError(f"{os.path.basename(path)} is no ordinary file")
+  with ordinary(path) as file:
     content = file.read(most + 1)
   if len(content) > most:
     raise ValueError(f"{os.path.basename(path)} has more than {most >> 20} MB")

@@ -8,11 +8,13 @@ from jaxgan.layers.conditional_batch_norm import ConditionalBatchNorm
 from jaxgan.layers.convolution import Conv, ConvTranspose, conv, conv_transpose, kernel_gradient
 from jaxgan.layers.dropout import Dropout, GaussianNoise
 from jaxgan.layers.equalized import EqualizedConv, EqualizedDense, scaled_leaky_relu
+from jaxgan.layers.instance_norm import InstanceNorm
 from jaxgan.layers.layer_norm import LayerNorm
 from jaxgan.layers.maxout import Maxout
 from jaxgan.layers.minibatch import MinibatchDiscrimination, MinibatchStdDev, minibatch_stddev
 from jaxgan.layers.modulated import ModulatedConv, modulated_conv, resampled_conv
 from jaxgan.layers.packing import Packed, pack
+from jaxgan.layers.padding import reflection_pad
 from jaxgan.layers.projection import ProjectionHead
 from jaxgan.layers.resampling import (
   BINOMIAL,
@@ -57,6 +59,7 @@ __all__ = [
   "EqualizedConv",
   "EqualizedDense",
   "GaussianNoise",
+  "InstanceNorm",
   "LayerNorm",
   "MappingNetwork",
   "Maxout",
@@ -92,6 +95,7 @@ __all__ = [
   "nearest_upsample",
   "pack",
   "pixel_norm",
+  "reflection_pad",
   "resampled_conv",
   "scaled_leaky_relu",
   "spectral_norm",

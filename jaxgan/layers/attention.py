@@ -22,9 +22,13 @@ from jaxgan.layers.convolution import Conv
 
 __all__ = ["SelfAttention", "attention"]
 
+_USUAL = 64  # rows of a batch whose size is not known yet
+
 
 def _block_size(rows: int, queries: int, keys: int) -> int:
   """All queries while their weights are few, else as many as a CPU's cache holds the weights of."""
+  if not isinstance(rows, int):  # of a program for any batch, made by `jax.export`
+    rows = _USUAL
   whole, part = (22, 18) if jax.default_backend() == "cpu" else (24, 24)
   if rows * queries * keys <= 1 << whole:
     return queries
@@ -90,8 +94,8 @@ def attention(
   batch, count = q.shape[:-2], q.shape[-2]
   q, k, v = (a.reshape(math.prod(batch), *a.shape[-2:]) for a in (q, k, v))
   if bias is not None:
-    bias = bias.reshape(len(k), -1)
-  block = block_size or _block_size(len(q), count, k.shape[1])
+    bias = bias.reshape(k.shape[0], -1)
+  block = block_size or _block_size(q.shape[0], count, k.shape[1])
   if count <= block:
     out = _attend(q, k, v, scale, bias)
     return out.reshape(*batch, *out.shape[1:])

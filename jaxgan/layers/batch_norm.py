@@ -141,6 +141,9 @@ class BatchNorm(nn.Module):
     scale_init: initializer of the gain `[channels]`.
     axis_name: mapped axis, or axes, over which the statistics are shared; all shards are of one
       size.
+    track_running_stats: whether there are running statistics. Without them the layer keeps no
+      collection and normalises by the batch always, in evaluation too, as pix2pix (Isola et al.
+      2016, arXiv 1611.07004) has it.
 
   >>> layer = BatchNorm(use_running_average=False, momentum=0.9)
   >>> images = 3.0 + jax.random.normal(jax.random.key(0), [8, 4, 4, 2])
@@ -163,6 +166,7 @@ class BatchNorm(nn.Module):
   bias_init: nn.initializers.Initializer = nn.initializers.zeros_init()
   scale_init: nn.initializers.Initializer = nn.initializers.ones_init()
   axis_name: AxisName = None
+  track_running_stats: bool = True
 
   @nn.compact
   def __call__(
@@ -173,10 +177,11 @@ class BatchNorm(nn.Module):
       raise ValueError(
         f"inputs have shape {inputs.shape}: [batch, ..., channels] with an example is needed."
       )
-    running = nn.merge_param("use_running_average", self.use_running_average, use_running_average)
     shape = inputs.shape[-1:]
-    mean = self.variable("batch_stats", "mean", jnp.zeros, shape, jnp.float32)
-    var = self.variable("batch_stats", "var", jnp.ones, shape, jnp.float32)
+    if self.track_running_stats:
+      running = nn.merge_param("use_running_average", self.use_running_average, use_running_average)
+      mean = self.variable("batch_stats", "mean", jnp.zeros, shape, jnp.float32)
+      var = self.variable("batch_stats", "var", jnp.ones, shape, jnp.float32)
     scale, bias = jnp.ones(shape, self.param_dtype), jnp.zeros(shape, self.param_dtype)
     types = [inputs]
     if self.use_scale:
@@ -187,6 +192,9 @@ class BatchNorm(nn.Module):
       types.append(bias)
     axis_name = None if self.is_initializing() else self.axis_name
     options = _Options(self.epsilon, axis_name, canonicalize_dtype(*types, dtype=self.dtype))
+    if not self.track_running_stats:
+      x, scale, bias = aligned(inputs, scale, bias)
+      return _normalize(options, x, scale, bias, jnp.zeros(shape, jnp.float32))[0]
     if running:
       return _affine(options, inputs, mean.value, var.value, scale, bias)
     x, scale, bias = aligned(inputs, scale, bias)

@@ -30,7 +30,7 @@ def append_condition(
   (5, 8, 8, 13)
   """
   x, condition = jnp.asarray(x), jnp.asarray(condition)
-  if x.ndim not in (2, 4) or condition.ndim != 2 or len(x) != len(condition):
+  if x.ndim not in (2, 4) or condition.ndim != 2 or x.shape[0] != condition.shape[0]:
     raise ValueError(
       f"x {x.shape} and condition {condition.shape} do not fit: [n, c] or [n, h, w, c] and [n, k]"
       " are needed; pass labels as jax.nn.one_hot(labels, classes)."

@@ -58,7 +58,7 @@ class ConditionalBatchNorm(nn.Module):
     self, inputs: Float[Array, "n ... channels"], condition: Float[Array, "n k"]
   ) -> Float[Array, "n ... channels"]:
     """Normalises `inputs` over all axes but the last; one row of `condition` an example."""
-    if inputs.ndim < 2 or condition.ndim != 2 or len(inputs) != len(condition):
+    if inputs.ndim < 2 or condition.ndim != 2 or inputs.shape[0] != condition.shape[0]:
       raise ValueError(
         f"inputs {inputs.shape} and condition {condition.shape} do not fit: [n, ..., channels] and"
         " [n, k] are needed; pass labels as jax.nn.one_hot(labels, classes)."
@@ -84,6 +84,6 @@ class ConditionalBatchNorm(nn.Module):
         name=name,
       )
       y = layer(condition)
-      return y.reshape(len(inputs), *(1,) * (inputs.ndim - 2), -1)
+      return y.reshape(inputs.shape[0], *(1,) * (inputs.ndim - 2), -1)
 
     return x * (1.0 + rows("gain")) + rows("bias")

@@ -182,7 +182,7 @@ class ModulatedConv(nn.Module):
     self, inputs: Float[Array, "n h w c"], latents: Float[Array, "n latent"]
   ) -> Float[Array, "n H W o"]:
     """Convolves `inputs` in the styles that `latents` ask for."""
-    if inputs.ndim != 4 or latents.ndim != 2 or len(latents) != len(inputs):
+    if inputs.ndim != 4 or latents.ndim != 2 or latents.shape[0] != inputs.shape[0]:
       raise ValueError(
         f"inputs of shape {inputs.shape} and latents of shape {latents.shape} do not fit: [batch,"
         " height, width, channels] and [batch, latent] are needed."

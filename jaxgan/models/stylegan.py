@@ -52,7 +52,7 @@ class Synthesis(nn.Module):
     shape = (4, 4, sizes[4])
     x = self.param("constant", nn.initializers.ones, shape, jnp.float32)
     x = x + self.param("bias", nn.initializers.zeros, shape[-1:], jnp.float32)[None, None]
-    x = jnp.broadcast_to(x[None], (len(styles), *shape)).astype(self.dtype or x.dtype)
+    x = jnp.broadcast_to(x[None], (styles.shape[0], *shape)).astype(self.dtype or x.dtype)
     for i, (size, features) in enumerate(sizes.items()):
       if size > 4:
         conv = layers.EqualizedConv(

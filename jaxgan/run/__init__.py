@@ -1,5 +1,6 @@
 """The loop around a step: configs, logs, samples, checkpoints. Needs `jaxgan[experiments]`."""
 
+from jaxgan.run.artefacts import LoadedGenerator, load_generator, read_weights, save_weights
 from jaxgan.run.config import Config, Presets, Record, RunError
 from jaxgan.run.export import export_member
 from jaxgan.run.flags import (
@@ -30,6 +31,7 @@ __all__ = [
   "Config",
   "Count",
   "Decay",
+  "LoadedGenerator",
   "Presets",
   "Rate",
   "Record",
@@ -48,8 +50,11 @@ __all__ = [
   "export_member",
   "keep_freed_memory",
   "load_data",
+  "load_generator",
   "main",
+  "read_weights",
   "restore",
+  "save_weights",
   "train",
   "train_population",
   "use_compilation_cache",

@@ -137,6 +137,8 @@ class Config:
   model_parallel: Count = 1
   """Devices that share one copy of the state, wide kernels in parts; it divides their number. Each
   such group takes a part of the batch."""
+  report: bool = True
+  """At the end draw a latent walk and write report.html, a page about the run, into the workdir."""
   compilation_cache: bool = True
   """Keep compiled programs in jaxgan/compiled in the user's cache folder, for a quick start."""
   override: bool = False
@@ -209,6 +211,7 @@ FREE = frozenset(
     "num_processes",
     "process_id",
     "model_parallel",
+    "report",
     "compilation_cache",
     "override",
   }
@@ -262,9 +265,8 @@ class Record:
 
   def save(self, workdir: str | os.PathLike[str]) -> None:
     """Writes `config.json`; the file appears whole or not at all."""
-    content = dataclasses.asdict(self) | {"spec": self.spec._asdict()}
     with replacing(_path(workdir)) as temporary:
-      temporary.write_text(json.dumps(content, indent=2) + "\n")
+      temporary.write_text(json.dumps(self.content(), indent=2) + "\n")
 
   @classmethod
   def load(cls, workdir: str | os.PathLike[str]) -> "Record | None":
@@ -273,20 +275,29 @@ class Record:
     if not path.exists():
       return None
     try:
-      content = read_json(path, 1 << 24)
-      spec = content.pop("spec")
-      shape, classes = tuple(spec["shape"]), tuple(spec["classes"])
-      inputs = tuple(spec["inputs"]) if spec.get("inputs") else None
-      captions = tuple(spec.get("captions", ()))
-      flags = content["config"]
-      content["config"] = {k: tuple(v) if isinstance(v, list) else v for k, v in flags.items()}
-      record = cls(**{**content, "spec": ImageSpec(shape, classes, inputs, captions)})
-      record._check()
-      return record
+      return cls.of(read_json(path, 1 << 24))
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
       raise RunError(
         f"{path} is damaged ({error}); delete it and start with the flags of the run"
       ) from error
+
+  @classmethod
+  def of(cls, content: Mapping[str, Any]) -> "Record":
+    """From what `save` writes; raises ValueError, KeyError and their like for what it does not."""
+    spec, flags = content["spec"], content["config"]
+    shape, classes = tuple(spec["shape"]), tuple(spec["classes"])
+    inputs = tuple(spec["inputs"]) if spec.get("inputs") else None
+    captions = tuple(spec.get("captions", ()))
+    config = {k: tuple(v) if isinstance(v, list) else v for k, v in flags.items()}
+    record = cls(
+      **{**content, "spec": ImageSpec(shape, classes, inputs, captions), "config": config}
+    )
+    record._check()
+    return record
+
+  def content(self) -> dict[str, Any]:
+    """What `save` writes, of JSON's types."""
+    return dataclasses.asdict(self) | {"spec": self.spec._asdict()}
 
   def _check(self) -> None:
     """Refuses what `save` does not write."""

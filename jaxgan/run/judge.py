@@ -12,11 +12,12 @@ from jaxgan.run.conditioning import condition_of
 from jaxgan.run.config import Config
 from jaxgan.run.logs import DivergedError, Log, Silence
 from jaxgan.run.processes import is_first, local
+from jaxgan.run.walks import draw_walk, walk_latents
 from jaxgan.run.writing import writing
 from jaxgan.training import Game, System
 from jaxgan.types import Array, Key
 
-__all__ = ["Judge"]
+__all__ = ["Judge", "grid_latents"]
 
 _GRID = 64  # pictures in a sample grid
 _COMPARED = 500  # of them in the diversity, whose time goes with the square
@@ -31,11 +32,13 @@ class Judge:
     self, system: System, config: Config, dataset: data.Dataset, log: Log | Silence
   ) -> None:
     self._generate = compilation.jit(system.generate)
-    self._folder = pathlib.Path(config.workdir) / "samples"
+    self._workdir = pathlib.Path(config.workdir)
+    self._folder = self._workdir / "samples"
     self._log = log
-    grid_key, score_key, self._direction_key = _evaluation_keys(config.seed)
+    _, score_key, self._direction_key = _evaluation_keys(config.seed)
     n = min(_SCORED, len(dataset))
-    self._grid_latents = system.latents(grid_key, _GRID)
+    self._grid_latents = grid_latents(system, config)
+    self._system, self._walks = system, config.report
     inputs = system.inputs
     self._grid_inputs = None if inputs is None else np.asarray(inputs(self._grid_latents))
     self._score_latents = system.latents(score_key, n)
@@ -53,6 +56,20 @@ class Judge:
     else:
       inputs, images = sampling.same_channels(sampling.to_uint8(self._grid_inputs), images)
       self._draw(int(game.step), name, sampling.pair_grid(inputs, images))
+
+  def walk(self, game: Game) -> None:
+    """Writes a walk between the first of those latents, where they can be walked."""
+    z = walk_latents(self._system, self._grid_latents) if self._walks else None
+    if z is None:
+      return
+
+    def images(z: Array) -> np.ndarray:
+      return self._images(game, z)
+
+    if is_first():
+      draw_walk(images, z, self._workdir, int(game.step))
+    else:
+      images(z)  # which the processes ask for at once
 
   def score(self, game: Game) -> float:
     """Sliced Wasserstein distance of samples to real pictures, on pixels in [-1, 1].
@@ -109,6 +126,11 @@ class Judge:
     with writing(path):
       sampling.save_png(path, picture)
     self._log.image(step, "real" if name == "real" else "samples", picture)
+
+
+def grid_latents(system: System, config: Config) -> Array:
+  """The fixed latents of a run's sample grids."""
+  return system.latents(_evaluation_keys(config.seed)[0], _GRID)
 
 
 def _conditions(system: System, grid_latents: Array) -> Array | None:

@@ -54,7 +54,23 @@ def main(
       use_compilation_cache()
     keep_freed_memory()
     with together():
-      sys.exit((train_population if config.population else train)(build, config))
+      code = (train_population if config.population else train)(build, config)
+      if code == 0 and config.report and processes.is_first():
+        report(config.workdir)
+      sys.exit(code)
+
+
+def report(workdir: str) -> None:
+  """Writes `report.html` into a workdir; the run is done, so that no failure of it is one."""
+  try:
+    from jaxgan.run.page import write_report  # imports what training does without
+
+    path = write_report([workdir], pathlib.Path(workdir) / "report.html")
+    print(f"a report of the run: {path}", file=sys.stderr)
+  except Exception as error:
+    reason = (str(error) or type(error).__name__).splitlines()[0]
+    command = f"{_command()} -m experiments.report --workdir={shlex.quote(workdir)}"
+    print(f"no report: {reason}; try again by: {command}", file=sys.stderr)
 
 
 @contextlib.contextmanager
@@ -220,6 +236,8 @@ def _train(build: Build, config: Config, retry: int, interruption: Interruption)
         if last or step % config.sample_every == 0:
           with window.paused():
             judge.draw(game)
+            if last:
+              judge.walk(game)
         due = last or step % (config.eval_every or config.checkpoint_every) == 0
         if due or stopping or step % config.checkpoint_every == 0:
           with window.paused():

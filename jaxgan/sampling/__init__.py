@@ -15,6 +15,7 @@ from jaxgan.sampling.directions import (
   semantic_factorisation,
 )
 from jaxgan.sampling.editing import sweep, sweep_classes, traverse, vector_arithmetic
+from jaxgan.sampling.exporting import PLATFORMS, by_seed, exported, save_exported
 from jaxgan.sampling.generation import batches, in_batches
 from jaxgan.sampling.interpolation import linear, spherical
 from jaxgan.sampling.metropolis import metropolis_hastings, metropolis_hastings_sample
@@ -52,6 +53,7 @@ from jaxgan.sampling.style_inversion import (
 from jaxgan.sampling.truncation import mean_latent, normal_coordinates, truncate, truncate_normal
 
 __all__ = [
+  "PLATFORMS",
   "Accepted",
   "Directions",
   "Inversion",
@@ -62,7 +64,9 @@ __all__ = [
   "acceptance_probability",
   "acceptance_shift",
   "batches",
+  "by_seed",
   "calibration_statistic",
+  "exported",
   "grid",
   "in_batches",
   "input_kernel",
@@ -87,6 +91,7 @@ __all__ = [
   "psnr",
   "rejection_sample",
   "same_channels",
+  "save_exported",
   "save_png",
   "semantic_factorisation",
   "spherical",

@@ -1,7 +1,4 @@
-"""A pool of earlier fakes, for a discriminator that is to remember them, on one device.
-
-Under `data_parallel` each device would keep fakes of its own, which `Game.extra` must not hold.
-"""
+"""A pool of earlier fakes, for a discriminator that is to remember them."""
 
 from typing import NamedTuple
 
@@ -9,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Float, Int
 
+from jaxgan.latents import AxisName, example_keys
 from jaxgan.types import Array, Key
 
 __all__ = ["Pool", "pool_init", "pool_query"]
@@ -41,7 +39,9 @@ def pool_init(size: int, like: Array | jax.ShapeDtypeStruct) -> Pool:
   return Pool(jnp.zeros([size, *like.shape], like.dtype), jnp.zeros([], jnp.int32))
 
 
-def pool_query(pool: Pool, fakes: Float[Array, "batch ..."], key: Key) -> tuple[Array, Pool]:
+def pool_query(
+  pool: Pool, fakes: Float[Array, "batch ..."], key: Key, *, axis_name: AxisName | None = None
+) -> tuple[Array, Pool]:
   """What a discriminator sees in place of the newest fakes, and the pool afterwards.
 
   Shrivastava et al. 2016 (arXiv 1612.07828), section 2.3, one fake after the other as the code of
@@ -52,7 +52,9 @@ def pool_query(pool: Pool, fakes: Float[Array, "batch ..."], key: Key) -> tuple[
   Args:
     pool: see `pool_init`.
     fakes: the newest; nothing is differentiated through the pool.
-    key: used for the draws.
+    key: used for the draws, which go by the example's place in the global batch.
+    axis_name: mapped axis, or axes, over which the batch is split. The fakes of all devices then
+      pass one pool in their order, and all devices keep the same.
 
   Returns:
     An array like `fakes`, and the new pool. A pool of size 0 gives back what it is given.
@@ -67,12 +69,20 @@ def pool_query(pool: Pool, fakes: Float[Array, "batch ..."], key: Key) -> tuple[
   """
   if fakes.shape[1:] != pool.items.shape[1:]:
     raise ValueError(f"fakes {fakes.shape} are not a batch of the pool's {pool.items.shape[1:]}")
-  size, fakes = len(pool.items), jax.lax.stop_gradient(fakes)
+  size, n, fakes = len(pool.items), len(fakes), jax.lax.stop_gradient(fakes)
   if not size:
     return fakes, pool
-  coin_key, place_key = jax.random.split(key)
-  coins = jax.random.bernoulli(coin_key, 0.5, [len(fakes)])
-  places = jax.random.randint(place_key, [len(fakes)], 0, size)
+  everyone, start = fakes, jnp.zeros([], jnp.int32)
+  if axis_name is not None:
+    start = jax.lax.axis_index(axis_name) * n
+    room = jnp.zeros([n * jax.lax.axis_size(axis_name), *fakes.shape[1:]], fakes.dtype)
+    # A sum, of which types tell that it is the same on all devices: `all_gather` does not say so.
+    placed = jax.lax.dynamic_update_slice_in_dim(room, fakes, start, 0)
+    everyone = jax.lax.psum(placed, axis_name)
+
+  def draw(key: Key) -> tuple[Array, Array]:
+    coin_key, place_key = jax.random.split(key)
+    return jax.random.bernoulli(coin_key), jax.random.randint(place_key, [], 0, size)
 
   def take(pool: Pool, given: tuple[Array, Array, Array]) -> tuple[Pool, Array]:
     fake, coin, drawn = given
@@ -83,5 +93,6 @@ def pool_query(pool: Pool, fakes: Float[Array, "batch ..."], key: Key) -> tuple[
     seen = jnp.where(~filling & coin, kept, fake)
     return Pool(items, jnp.minimum(pool.filled + 1, size)), seen
 
-  pool, seen = jax.lax.scan(take, pool, (fakes, coins, places))
-  return seen, pool
+  coins, places = jax.vmap(draw)(example_keys(key, len(everyone)))
+  pool, seen = jax.lax.scan(take, pool, (everyone, coins, places))
+  return jax.lax.dynamic_slice_in_dim(seen, start, n), pool

@@ -192,3 +192,21 @@ def test_bad_arguments():
       layer.init(jax.random.key(0), jnp.ones(shape))
   with pytest.raises(TypeError, match="mask"):
     BatchNorm(use_running_average=False, mask=jnp.ones([2, 3]))
+
+
+def test_without_running_statistics_the_batch_counts_always_and_over_devices():
+  x = normal(8, 3, 2, 4, dtype="float32") + 2.0
+  layer = BatchNorm(track_running_stats=False, axis_name="data")
+  variables = layer.init(jax.random.key(0), x)
+  assert set(variables) == {"params"}
+  alone = layer.clone(axis_name=None)
+  y = jax.jit(alone.apply)(variables, x)
+  expected = (x - x.mean((0, 1, 2), keepdims=True)) / jnp.sqrt(
+    x.var((0, 1, 2), keepdims=True) + 1e-5
+  )
+  np.testing.assert_allclose(y, expected, atol=1e-5)
+  later = alone.apply(variables, x, use_running_average=True)
+  np.testing.assert_allclose(later, y, atol=1e-6)
+  mesh = jax.make_mesh((8,), ("data",), (AxisType.Auto,))
+  mapped = jax.shard_map(layer.apply, mesh=mesh, in_specs=(P(), P("data")), out_specs=P("data"))
+  np.testing.assert_allclose(jax.jit(mapped)(variables, x), expected, atol=1e-5)

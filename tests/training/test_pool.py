@@ -4,8 +4,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.sharding import PartitionSpec as P
 
 from jaxgan import training
+from jaxgan.latents import example_keys
 
 KEY = jax.random.key(0)
 query = jax.jit(training.pool_query)
@@ -70,6 +72,54 @@ def test_none_gives_back_what_it_gets_and_no_gradient_passes():
   for pool in (empty, training.pool_init(2, jnp.zeros([2]))):
     gradient = jax.grad(lambda x, pool=pool: training.pool_query(pool, x, KEY)[0].sum())(of(1, 3))
     np.testing.assert_array_equal(gradient, 0.0)
+
+
+def by_lists(size, fakes, coins, places):
+  """The same in plain Python: what is seen, and what is kept."""
+  kept, seen = [], []
+  for fake, coin, place in zip(fakes, coins, places, strict=True):
+    if len(kept) < size:
+      kept.append(fake)
+      seen.append(fake)
+    elif coin:
+      seen.append(kept[place])
+      kept[place] = fake
+    else:
+      seen.append(fake)
+  return seen, kept
+
+
+def test_against_lists():
+  fakes = of(1, 60)
+  seen, after = query(training.pool_init(10, jnp.zeros([2])), fakes, KEY)
+  pairs = [jax.random.split(key) for key in example_keys(KEY, 60)]
+  coins = [bool(jax.random.bernoulli(coin)) for coin, _ in pairs]
+  places = [int(jax.random.randint(place, [], 0, 10)) for _, place in pairs]
+  expected, kept = by_lists(10, range(1, 61), coins, places)
+  np.testing.assert_array_equal(seen[:, 0], expected)
+  np.testing.assert_array_equal(after.items[:, 0], kept)
+
+
+def test_eight_devices_have_the_pool_of_one():
+  fakes = [of(1, 16), of(17, 16), of(33, 16)]
+
+  def query(pool, fakes, key):
+    return training.pool_query(pool, fakes, key, axis_name=training.AXIS)
+
+  ends = []
+  for n in (1, 8):
+    mesh = training.data_mesh(jax.devices()[:n])
+    spec = P(training.AXIS)
+    # Types tell that the pool is the same everywhere, or `P()` would be refused.
+    mapped = jax.shard_map(query, mesh=mesh, in_specs=(P(), spec, P()), out_specs=(spec, P()))
+    step, pool, seen = jax.jit(mapped), training.pool_init(20, jnp.zeros([2])), []
+    for i, batch in enumerate(fakes):
+      one, pool = step(pool, batch, jax.random.fold_in(KEY, i))
+      seen.append(one)
+    ends.append(jax.device_get((seen, pool)))
+  jax.tree.map(np.testing.assert_array_equal, *ends)
+  assert int(ends[0][1].filled) == 20
+  assert (ends[0][0][2] != fakes[2]).any()
 
 
 def test_what_does_not_fit_is_refused():
