@@ -12,14 +12,13 @@ import pathlib
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import tyro
 
 from experiments import gigagan
 from experiments.restored import Generator, Source, positive, write
-from jaxgan import data, run, sampling
+from jaxgan import compilation, data, run, sampling
 from jaxgan.run.state import Restored
 from jaxgan.types import Array
 
@@ -114,7 +113,7 @@ class Painter:
     player = self.drawn.restored.game.discriminator
     group = self.config.group_size
 
-    @jax.jit
+    @compilation.jit
     def judge(variables: Any, x: Array, tokens: Array) -> Array:
       return player.apply_fn(variables, x, tokens, train=False).mean(1)
 

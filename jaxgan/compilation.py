@@ -26,7 +26,8 @@ def jit(
   """`jax.jit`, on a CPU with the compiler options under which convolutions are fastest.
 
   A function is traced, and compiled, as in `jax.jit`. Results agree with those of `jax.jit` up to
-  rounding. Parts of a program that are compiled by `jax.jit` of their own are compiled with it.
+  rounding. Parts of a program that are compiled by `jax.jit` of their own are compiled with it, and
+  a function of this `jit` may itself be part of another program.
 
   Args:
     function: to compile.
@@ -50,7 +51,17 @@ def jit(
     with traced_directly():
       return function(*args, **kwargs)
 
-  return jax.jit(traced, compiler_options={**_OPTIONS, **given}, **options)
+  whole = jax.jit(traced, compiler_options={**_OPTIONS, **given}, **options)
+  part = jax.jit(function, **options)  # of another program, which has the options or has not
+
+  @functools.wraps(function)
+  def call(*args: Any, **kwargs: Any) -> Any:
+    inside = any(isinstance(x, jax.core.Tracer) for x in jax.tree.leaves((args, kwargs)))
+    return (part if inside else whole)(*args, **kwargs)
+
+  for name in ("lower", "eval_shape", "trace"):
+    setattr(call, name, getattr(whole, name))
+  return call
 
 
 def direct_convolutions() -> bool:

@@ -42,6 +42,7 @@ from experiments import (
   wgan_gp,
 )
 from jaxgan import data, run, training
+from jaxgan.data import captions
 from jaxgan.run import loop, preparation
 from jaxgan.run.flags import flag
 
@@ -51,6 +52,7 @@ MODULES = (
 )  # fmt: skip
 NAMES = [module.__name__.rpartition(".")[2] for module in MODULES]
 EVERY = pytest.mark.parametrize("module", MODULES, ids=NAMES)
+CAPTIONS = ("blue cat", "red cat", "sun")
 SMALL = dict(resolution=16, width=4, batch_size=8, steps=20)
 _STYLE = dict(max_width=8, latent_dim=8, style_dim=8, depth=1)
 OWN = {
@@ -123,7 +125,9 @@ def start(system, config, mesh, saved):
 def pictures(config):
   count = 40 if config.limit is None else min(config.limit, 40)
   images = np.zeros([count, config.resolution, config.resolution, config.channels or 1], np.uint8)
-  return data.Dataset("noise", images, np.arange(count, dtype=np.int32) % 3, ("a", "b", "c"))
+  plain = data.Dataset("noise", images, np.arange(count, dtype=np.int32) % 3, ("a", "b", "c"))
+  texts = [CAPTIONS[i % len(CAPTIONS)] for i in range(count)]
+  return captions.attach(plain, texts, most_words=getattr(config, "max_words", 16))
 
 
 def system_of(module, chosen):
@@ -152,16 +156,19 @@ def stepped(system, config, *, abstract):
   """Metrics of one step, or their shapes."""
   count = system.d_steps(0) if callable(system.d_steps) else system.d_steps
   shape = (count, config.batch_size, *2 * [config.resolution], config.channels or 1)
+  words = getattr(config, "max_words", 16)
   mesh = training.data_mesh(jax.devices()[:1])
   step = training.data_parallel(system.step, mesh, donate=False)
   if abstract:
     game = jax.eval_shape(system.init, jax.random.key(0))
     like = jax.ShapeDtypeStruct
     batch = {"image": like(shape, jnp.float32), "label": like(shape[:2], jnp.int32)}
+    batch["text"] = like((*shape[:2], captions.length_of(CAPTIONS, words)), jnp.int32)
     return jax.eval_shape(step, game, batch)[1]
   game = jax.jit(system.init)(jax.random.key(config.seed))
   images = jax.random.uniform(jax.random.key(1), shape, minval=-1.0)
   batch = {"image": images, "label": jnp.zeros(shape[:2], jnp.int32)}
+  batch["text"] = jnp.ones((*shape[:2], captions.length_of(CAPTIONS, words)), jnp.int32)
   return step(game, batch)[1]
 
 
