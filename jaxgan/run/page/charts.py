@@ -1,7 +1,8 @@
 """Curves as SVG that takes its colours from the page.
 
 Drawn by matplotlib, which the experiments need anyway: some 10 kB a chart, sharp at any size and
-readable without a script. What is text of a workdir stays outside, in the page's own words.
+readable without a script, where plotly's script alone has 4 MB and a smaller library would be
+other people's code to carry along. Text of a workdir never enters a drawing: the page has it.
 """
 
 import io
