@@ -286,8 +286,10 @@ def conclusion(rows: Sequence[Row], floor: float) -> str:
     base = baseline.scores(floor).mean(1)
     shares_of = {str(r.cell): wins(r.scores(floor).mean(1), base) for r in rows if r != baseline}
     better = [name for name, share in shares_of.items() if share >= 0.95]
+    worse = [name for name, share in shares_of.items() if share <= 0.05]
     said.append(
-      f"Better than {BASELINE} in 95% of searches or more: {', '.join(better) or 'none'}."
+      f"Better than {BASELINE} in 95% of searches or more: {', '.join(better) or 'none'}; worse: "
+      f"{', '.join(worse) or 'none'}."
     )
   return "\n".join(said)
 
