@@ -173,8 +173,9 @@ def _mapped(
   return compilation.jit(mapped, platform=_platform(mesh), donate_argnums=(0,) if donate else ())
 
 
-def _platform(mesh: Mesh) -> str:
-  return mesh.devices.flat[0].platform
+def _platform(mesh: Mesh) -> str | None:
+  """That of the devices; an abstract mesh has none."""
+  return mesh.devices.flat[0].platform if isinstance(mesh, Mesh) else None
 
 
 def _manual_over_data(
