@@ -54,7 +54,7 @@ def _example_sums(positions: tuple[int, ...], x: Array) -> Array:
   def plain(x: Array) -> Array:
     return x.sum(tuple(range(1, x.ndim - 1)))
 
-  if math.prod(positions) < 2 or not x.size:
+  if math.prod(positions) < 2:
     return plain(x)
   return lax.platform_dependent(x, cpu=_by_product, default=plain)
 
@@ -80,7 +80,7 @@ _add_bias.defvjp(lambda x, bias: (_add_bias(x, bias), None), lambda _, g: (g, su
 
 @jax.custom_vjp
 def _scale(x: Array, factors: Array) -> Array:
-  return x * factors.reshape(len(x), *[1] * (x.ndim - 2), -1)
+  return x * factors.reshape(x.shape[0], *[1] * (x.ndim - 2), -1)
 
 
 _scale.defvjp(
