@@ -222,10 +222,7 @@ def judged(loss: AdversarialLoss) -> objectives.Objective:
     real, _ = objectives.apply(game.discriminator, params, batch["input"], batch["image"])
     fake, _ = objectives.apply(game.discriminator, params, *seen)
     value = summed(loss.discriminator, real, fake) / 2
-    means = [
-      jnp.mean(jnp.stack([x.mean() for x in jax.tree.leaves(each)])) for each in (real, fake)
-    ]
-    metrics = {"loss_D": value, "D_x": means[0], "D_G_z1": means[1]}
+    metrics = {"loss_D": value, "D_x": _mean(real), "D_G_z1": _mean(fake)}
     return value, training.Aux({}, metrics, pools)
 
   return objective

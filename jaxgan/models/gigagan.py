@@ -5,6 +5,8 @@ attention a text directs, and paints a pyramid of pictures. The discriminator re
 each of its pictures enters at its own resolution, and every resolution below judges it, alone and
 together with the text. Official code does not exist; where the paper leaves a choice, it is said
 here. Noise is not injected, as its successors do without it.
+
+Past 300 lines because a pyramid is painted by the one network and read by the other.
 """
 
 import functools
