@@ -161,7 +161,7 @@ class CrossAttention(_Residual):
     mask: Bool[Array, "n tokens"] | None = None,
   ) -> Float[Array, "n h w c"]:
     """Adds what each position reads in the text, where `mask` is true or not given."""
-    if inputs.ndim != 4 or text.ndim != 3 or len(text) != len(inputs):
+    if inputs.ndim != 4 or text.ndim != 3 or text.shape[0] != inputs.shape[0]:
       raise ValueError(
         f"inputs {inputs.shape} and text {text.shape} do not fit: [n, h, w, c] and [n, tokens, d]"
       )

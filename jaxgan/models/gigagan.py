@@ -99,7 +99,9 @@ class _Block(nn.Module):
     if x is None:
       shape, up = (4, 4, self.features), 1
       constant = self.param("constant", nn.initializers.normal(1.0), shape, jnp.float32)
-      x = jnp.broadcast_to(constant[None], (len(w), *shape)).astype(self.dtype or constant.dtype)
+      x = jnp.broadcast_to(constant[None], (w.shape[0], *shape)).astype(
+        self.dtype or constant.dtype
+      )
     for i in range(up):
       layer = layers.AdaptiveConv(
         self.features, kernels=self.kernels, up=up if i == 0 else 1, name=f"conv{i}", **types

@@ -297,15 +297,18 @@ FAMILIES = {
   "began": {},
   "biggan": {},
   "cgan": {},
+  "cyclegan": {"channels": 3, "blocks": 1, "patch_layers": 1},
   "dcgan": {"dtype": "bfloat16"},
   "dragan": {},
   "ebgan": {},
   "fgan": {},
   "gan": {},
+  "gigagan": {"max_width": 8, "style_dim": 8, "text_width": 8, "depth": 1, "head_width": 8},
   "improved_gan": {"all_techniques": True, "virtual_batch_norm": 4},
   "infogan": {},
   "lsgan": {},
   "pacgan": {},
+  "pix2pix": {"channels": 3, "patch_layers": 1},
   "progan": {},
   "r3gan": {"group_size": 16},
   "sagan": {"attention": 8, "resolution": 16},
@@ -313,6 +316,7 @@ FAMILIES = {
   "sngan_projection": {},
   "stylegan": {"style_dim": 8, "depth": 2},
   "stylegan2": {"style_dim": 8, "depth": 2, "conditional": True},
+  "unit": {"channels": 3, "blocks": 1, "scales": 1, "patch_layers": 2},
   "wgan": {},
   "wgan_gp": {},
 }
@@ -326,11 +330,14 @@ QUICK = {"biggan", "infogan"}  # beside the DCGAN and the StyleGAN2 above
 def test_every_generator_is_a_program_for_any_batch(name):
   module = importlib.import_module(f"experiments.{name}")
   flags = {"resolution": 16, "width": 8, "batch_size": 16, **FAMILIES[name]}
-  spec = ImageSpec((flags["resolution"], flags["resolution"], 3), SPEC.classes)
+  shape = (flags["resolution"], flags["resolution"], 3)
+  spec = ImageSpec(shape, SPEC.classes, shape, ("red heart", "blue heart", "red circle"))
   system = module.build(module.Config(workdir="", **flags), spec)
   variables = jax.jit(system.init)(jax.random.key(0)).generator.variables
   variables = {**variables, "params": scaled(variables["params"], 3.0)}
   z = system.latents(jax.random.key(1), 3)
+  if z.shape[1:] == shape:  # a blank picture to translate
+    z = jax.random.uniform(jax.random.key(1), z.shape, z.dtype, -1.0, 1.0)
   example = jax.ShapeDtypeStruct(z.shape[1:], z.dtype)
   written = sampling.exported(lambda z: system.generate(variables, z), example).serialize()
   program = jax_export.deserialize(written)

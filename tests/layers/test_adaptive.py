@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax import export
 
 from jaxgan import compilation
 from jaxgan.layers import AdaptiveConv, ModulatedConv, adaptive_conv, modulated_conv
@@ -97,6 +98,21 @@ def test_mixing_kernels_is_mixing_what_they_give():
   each = [modulated_conv(x, kernel, styles, demodulate=False) for kernel in bank]
   expected = sum(weights[:, i][:, None, None, None] * y for i, y in enumerate(each))
   close(adaptive_conv(x, bank, weights, styles, demodulate=False), expected)
+
+
+@pytest.mark.parametrize("up", [1, 2])
+@pytest.mark.usefixtures("x64")
+def test_programs_for_any_number_of_examples(up):
+  x, bank, logits, styles = problem()
+  weights = jax.nn.softmax(logits, -1)
+  shapes = [jax.ShapeDtypeStruct(a.shape[1:], a.dtype) for a in (x, weights, styles)]
+  (n,) = export.symbolic_shape("n")
+  program = export.export(
+    jax.jit(lambda x, weights, styles: adaptive_conv(x, bank, weights, styles, up=up))
+  )(*(jax.ShapeDtypeStruct((n, *a.shape), a.dtype) for a in shapes))
+  close(program.call(x, weights, styles), adaptive_conv(x, bank, weights, styles, up=up))
+  first = [a[:1] for a in (x, weights, styles)]
+  close(program.call(*first), adaptive_conv(first[0], bank, *first[1:], up=up))
 
 
 def test_in_half_precision():
