@@ -72,8 +72,9 @@ class Painter:
     """Tokens of texts.
 
     Raises:
-      RunError: a word is not known.
+      RunError: a word is not known, or there are too many.
     """
+    most = self.texts.length - 1
     for text in texts:
       unknown = self.texts.vocabulary.unknown(text)
       if unknown or not text.strip():
@@ -83,6 +84,10 @@ class Painter:
         )
         raise run.RunError(
           f"--text={text!r} has words that the run has not learned: {near or 'it has none'}"
+        )
+      if (count := len(data.captions.split_words(text))) > most:
+        raise run.RunError(
+          f"--text={text!r} has {count} words, and the run reads {most} at most: shorten it"
         )
     return self.texts.vocabulary.encode(texts, self.texts.length)
 

@@ -50,13 +50,17 @@ def main(options: Options) -> np.ndarray:
   one = out.suffix.lower() == ".png"
   if not one and (out.suffix or out.is_file()):
     raise run.RunError(f"--out={options.out} must end in .png, or be a folder")
+  written = [out] if one else [out / name for name in _names(found)]
+  lost = {path.resolve() for path in written} & {path.resolve() for path in found}
+  if lost:
+    raise run.RunError(f"--out={options.out} would replace {min(lost)}, which is translated")
   restored = run.restore(options.workdir, options.checkpoint)
   translate, (size, _, channels) = translator(restored, backward=options.backward, ema=options.ema)
   given = np.stack([pictures.fit(pictures.read(path), size, channels) for path in found])
   made = translated(translate, given, options.batch_size)
   if not one:
-    for path, picture in zip(_names(found), made, strict=True):
-      sampling.save_png(out / path, picture)
+    for path, picture in zip(written, made, strict=True):
+      sampling.save_png(path, picture)
   elif len(made) == 1:
     sampling.save_png(out, made[0])
   else:

@@ -13,7 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from jaxgan import data, latents, run, training
+from jaxgan import data, latents, losses, run, training
+from jaxgan.data.sources import choose, parse_split
 from jaxgan.training import Game, Step, objectives
 from jaxgan.types import AdversarialLoss, Array, Batch, ImageSpec, Key, Metrics, PyTree
 
@@ -24,7 +25,8 @@ class Config(run.Config):
 
   dataset: str = "digits"
   """Two sets of pictures: `digits` (embedded: outlines, and the digits), an .npz with arrays a and
-  b, a folder with sub-folders a and b or trainA and trainB, or such a name of TFDS."""
+  b, a folder with sub-folders a and b or trainA and trainB, or, of sets that are no pairs, such a
+  name of TFDS."""
   split: str = "train[:90%]"
   """What is learnt from, of both sets."""
   held_out: str = "train[90%:]"
@@ -44,10 +46,7 @@ class Config(run.Config):
   def __post_init__(self) -> None:
     """Refuses values that no run can have."""
     super().__post_init__()
-    if self.held_out == self.split:
-      raise run.RunError(
-        f"--held-out={self.held_out} is --split: name pictures that are not learnt"
-      )
+    _check_held_out(self.split, self.held_out)
     if self.steps > self.decay_steps:
       raise run.RunError(
         f"--steps={self.steps}: nothing is learnt after --decay-steps={self.decay_steps}, where "
@@ -75,6 +74,30 @@ class Config(run.Config):
     """The learning rate by the updates: constant, then on a straight line to 0."""
     half = self.decay_steps // 2
     return optax.linear_schedule(self.learning_rate, 0.0, self.decay_steps - half, half)
+
+
+def _check_held_out(split: str, held_out: str) -> None:
+  """Refuses pictures that are learnt from; what is written otherwise is refused on loading."""
+  try:
+    (name, bounds), (held_name, held_bounds) = map(parse_split, (split, held_out))
+  except data.DataError:
+    return
+  if name != held_name:
+    return
+  shares = [["%" in place for place in each.split(":") if place] for each in (bounds, held_bounds)]
+  if {*shares[0], *shares[1]} == {True, False}:
+    raise run.RunError(
+      f"--held-out={held_out} and --split={split}: give both in per cent, or both in pictures, so "
+      "that none is in both"
+    )
+  first, second = (choose(each, _COUNT) for each in (bounds, held_bounds))
+  if max(first.start, second.start) < min(first.stop, second.stop):
+    raise run.RunError(
+      f"--held-out={held_out} has pictures of --split={split}: name pictures that are not learnt"
+    )
+
+
+_COUNT = 10**9  # more pictures than a set has, so that slices that end anywhere can be compared
 
 
 def sources(spec: ImageSpec) -> tuple[int, int, int]:
@@ -130,13 +153,21 @@ def blank(spec: ImageSpec) -> latents.Sampler:
 
 
 def translator(
-  system: training.System, config: Config, generate: Callable[[PyTree, Array], Array]
+  system: training.System,
+  config: Config,
+  spec: ImageSpec,
+  generate: Callable[[PyTree, Array], Array],
 ) -> training.System:
   """The system as run loop and tools see it: its latents are held-out pictures of A."""
   inputs = held_out_inputs(config)
 
   def check() -> None:
-    inputs(jax.random.key(0), 1)
+    found = inputs(jax.random.key(0), 1).shape[1:]
+    if found != sources(spec):
+      raise run.RunError(
+        f"--held-out={config.held_out}: its pictures are {found} and those to learn from "
+        f"{sources(spec)}: give --channels"
+      )
 
   return system._replace(
     step=jittered(system.step, config),
@@ -196,11 +227,22 @@ def jittered(step: Step, config: Config) -> Step:
 
   def played(game: Game, batch: Batch) -> tuple[Game, Metrics]:
     key = jax.random.fold_in(jax.random.fold_in(game.key, game.step), _JITTER)
-    other = key if config.paired else jax.random.fold_in(key, 1)
-    image, inputs = cut(batch["image"], key), cut(batch["input"], other)
+    ours, others = jax.random.fold_in(key, 0), jax.random.fold_in(key, 0 if config.paired else 1)
+    image, inputs = cut(batch["image"], ours), cut(batch["input"], others)
     return step(game, {**batch, "image": image, "input": inputs})
 
   return played
+
+
+def squares() -> AdversarialLoss:
+  """Least squares as CycleGAN and UNIT have them.
+
+  D's are `((D(real) - 1)^2 + D(fake)^2) / 2`, G's `(D(fake) - 1)^2`, without a half.
+  """
+  halves = losses.least_squares()
+  return AdversarialLoss(
+    halves.discriminator, lambda real, fake: 2.0 * halves.generator(real, fake)
+  )
 
 
 def judged(loss: AdversarialLoss) -> objectives.Objective:
@@ -290,4 +332,4 @@ def two_sided(
     axis_name=training.AXIS,
   )
   system = training.System(init, step, blank(spec), generate, d_steps=1, probabilities=False)
-  return translator(system, config, generate)
+  return translator(system, config, spec, generate)

@@ -2,7 +2,9 @@
 
 Two sets without pairs and one space of codes: an autoencoder for each set, with tied layers around
 the code. A picture is to be made again of its code, and of the code of its translation; translated
-pictures are made of the same code by the other decoder.
+pictures are made of the same code by the other decoder. Adversarial terms are least squares, and
+weights a tenth of the paper's, which leaves their ratios, as in the authors' later code: Adam does
+not see a common factor, but weight decay stands beside it.
 """
 
 import dataclasses
@@ -14,7 +16,7 @@ import optax
 from experiments import translation
 from jaxgan import losses, models, run, training
 from jaxgan.training import Aux, Game, objectives
-from jaxgan.types import Array, Batch, ImageSpec, Key, PyTree
+from jaxgan.types import AdversarialLoss, Array, Batch, ImageSpec, Key, PyTree
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,13 +28,14 @@ class Config(translation.Config):
   learning_rate: run.Rate = 1e-4
   weight_decay: run.Weight = 1e-4
   """Of the parameters, added to the gradient."""
-  gan_weight: run.Weight = 10.0
+  gan_weight: run.Weight = 1.0
   """lambda_0 of the adversarial terms."""
-  kl_weight: run.Weight = 0.1
-  """lambda_1 and lambda_3, of codes and of codes of translations, a feature."""
-  reconstruction_weight: run.Weight = 100.0
+  kl_weight: run.Weight = 0.01
+  """lambda_1 and lambda_3, a feature: of codes, which autoencoder and cycle both count, and of
+  codes of translations."""
+  reconstruction_weight: run.Weight = 10.0
   """lambda_2 of pictures made of their own codes, a pixel."""
-  cycle_weight: run.Weight = 100.0
+  cycle_weight: run.Weight = 10.0
   """lambda_4 of pictures made of the codes of their translations, a pixel."""
   blocks: run.Count = 4
   """Residual blocks of an encoder, and of a decoder."""
@@ -42,6 +45,16 @@ class Config(translation.Config):
   """Sizes of a picture that its discriminator looks at."""
   patch_layers: run.Count = 4
   """Layers of it that halve the resolution."""
+  halvings: run.Size = 0
+  """Times that the learning rate is halved in --decay-steps, at equal distances, as the later code
+  does; with 0 it falls on a straight line in the second half."""
+
+  def rate(self) -> optax.Schedule:
+    """The learning rate by the updates."""
+    if not self.halvings:
+      return super().rate()
+    each = -(-self.decay_steps // self.halvings)
+    return optax.exponential_decay(self.learning_rate, each, 0.5, staircase=True)
 
 
 PRESETS: run.Presets = {
@@ -60,7 +73,7 @@ PRESETS: run.Presets = {
     steps=1200,
     decay_steps=1200,
   ),
-  # The later code's million pictures; its rate is halved at each tenth instead.
+  # The later code's million pictures.
   "paper": dict(
     dataset="cycle_gan/summer2winter_yosemite",
     split="train",
@@ -72,6 +85,7 @@ PRESETS: run.Presets = {
     ema_decay=0.0,
     steps=1_000_000,
     decay_steps=1_000_000,
+    halvings=10,
     sample_every=10_000,
     checkpoint_every=10_000,
   ),
@@ -103,7 +117,12 @@ def build(config: Config, spec: ImageSpec) -> training.System:
   generator = models.unit.Generator(
     channels, blocks=config.blocks, tied=config.tied, axis_name=training.AXIS, **options
   )
-  loss = losses.least_squares()
+  squares = translation.squares()
+  loss = AdversarialLoss(
+    # `judged` halves once more: squares of reals, fakes and both sets are added.
+    lambda real, fake: 4.0 * config.gan_weight * squares.discriminator(real, fake),
+    squares.generator,
+  )
 
   def forward(params: PyTree, game: Game, batch: Batch, key: Key) -> tuple[Batch, Aux]:
     a, b, streams = batch["input"], batch["image"], {"dropout": key}
@@ -117,7 +136,7 @@ def build(config: Config, spec: ImageSpec) -> training.System:
     same = losses.cycle_consistency(a, batch["same_a"], b, batch["same_b"]).mean()
     cycle = losses.cycle_consistency(a, batch["cycled_a"], b, batch["cycled_b"]).mean()
     terms = {
-      "kl": config.kl_weight * batch["kl"].sum(),
+      "kl": config.kl_weight * (2.0 * batch["kl"][:2] + batch["kl"][2:]).sum(),
       "reconstruction": config.reconstruction_weight * same,
       "cycle": config.cycle_weight * cycle,
     }

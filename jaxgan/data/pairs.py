@@ -41,7 +41,7 @@ def load_pairs(
      and `target`, or, as CycleGAN's sets are told apart, `trainA` and `trainB` (`testA` ...), where
      the first part is the split. Pairs are files of the same name but for their ending.
   4. Anything else is a name of TFDS with splits `trainA` and `trainB`, such as
-     "cycle_gan/horse2zebra".
+     "cycle_gan/horse2zebra", for `paired=False` alone: TFDS shuffles each side apart.
 
   Args:
     dataset: name or path.
@@ -62,7 +62,9 @@ def load_pairs(
   ((16, 16, 1), (16, 16, 1), 1797)
   """
   first, second = (
-    _two(str(dataset), split, options) if str(dataset) != "digits" else _digits(split, options)
+    _two(str(dataset), split, paired, options)
+    if str(dataset) != "digits"
+    else _digits(split, options)
   )
   if paired:
     _check_pairs(first, second, str(dataset))
@@ -103,7 +105,9 @@ def _digits(split: str, options: dict[str, Any]) -> tuple[Dataset, Dataset]:
   return dataclasses.replace(whole, images=edges), whole
 
 
-def _two(dataset: str, split: str, options: dict[str, Any]) -> tuple[Dataset, Dataset]:
+def _two(
+  dataset: str, split: str, paired: bool, options: dict[str, Any]
+) -> tuple[Dataset, Dataset]:
   path = pathlib.Path(dataset).expanduser()
   name, bounds = parse_split(split)
   sliced = f"[{bounds}]" if bounds != ":" else ""
@@ -121,6 +125,11 @@ def _two(dataset: str, split: str, options: dict[str, Any]) -> tuple[Dataset, Da
     if both is None:
       raise DataError(_without(path, f"split='{split}'", "arrays", arrays, split_names))
     first, second = (load(f"{path}#{side}", split=f"train{sliced}", **options) for side in both)
+  elif paired:
+    raise DataError(
+      f"'{dataset}' is no path, and sets of TFDS are no pairs: each side is shuffled apart. Give a "
+      "folder or an .npz of pairs, or take the sets as paired=False"
+    )
   else:
     first, second = (load(dataset, split=f"{name}{side}{sliced}", **options) for side in "AB")
   return first, second

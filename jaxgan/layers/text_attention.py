@@ -1,4 +1,4 @@
-"""GigaGAN's attention: Kang et al. 2023 (arXiv 2303.05511), section 3.2.
+"""GigaGAN's attention: Kang et al. 2023 (arXiv 2303.05511).
 
 Positions attend to each other by their distance, which keeps the layer Lipschitz (Kim et al. 2020,
 arXiv 2006.04710), and to the words of a text by their product. Both are `attention` with other
@@ -33,7 +33,7 @@ def distance_attention(
   """`softmax(-scale |query - key|^2) values`: attention to what is near.
 
   Kim et al. 2020 (arXiv 2006.04710), equation 4; with queries and keys by one projection it is
-  Lipschitz, which attention by products is not. Kang et al. 2023 (arXiv 2303.05511), section 3.2,
+  Lipschitz, which attention by products is not. Kang et al. 2023 (arXiv 2303.05511),
   have it in both players.
 
   Args:
@@ -101,7 +101,7 @@ class _Residual(nn.Module):
 class DistanceAttention(_Residual):
   """Self-attention over positions by their distance: `x + gain o(x)`.
 
-  Kang et al. 2023 (arXiv 2303.05511), section 3.2: logits are `-|q_i - k_j|^2 / sqrt(d)` of queries
+  Kang et al. 2023 (arXiv 2303.05511): logits are `-|q_i - k_j|^2 / sqrt(d)` of queries
   and keys by one projection. Projections have the equalised learning rate of what is around them.
 
   Attributes:
@@ -136,7 +136,7 @@ class DistanceAttention(_Residual):
 class CrossAttention(_Residual):
   """Attention from the positions of an image to the tokens of a text: `x + gain o(x, text)`.
 
-  Kang et al. 2023 (arXiv 2303.05511), section 3.2: each position asks with its own features, and
+  Kang et al. 2023 (arXiv 2303.05511): each position asks with its own features, and
   the text answers; logits are products over sqrt(d).
 
   Attributes:

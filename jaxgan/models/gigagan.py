@@ -3,8 +3,10 @@
 The text-conditioned networks. The generator is StyleGAN2's with skip connections, whose kernels and
 attention a text directs, and paints a pyramid of pictures. The discriminator reads such a pyramid:
 each of its pictures enters at its own resolution, and every resolution below judges it, alone and
-together with the text. Official code does not exist; where the paper leaves a choice, it is said
-here. Noise is not injected, as its successors do without it.
+together with the text. There is no official code. Chosen here: the smallest picture of a pyramid
+has 8 pixels; a predictor has one modulated layer before its logit and a second head that sees no
+text; attention sees features and words, not w; noise is not injected. CLIP's and the vision-aided
+losses, and the upsampler, are left out.
 
 Past 300 lines because a pyramid is painted by the one network and read by the other.
 """
@@ -309,8 +311,14 @@ class Discriminator(nn.Module):
     check_images(levels[0], self.resolution)
     sizes = widths(self.resolution, self.width, self.max_width)
     _check_sizes(self.attention, sizes)
-    n = len(levels[0])
+    n, found = len(levels[0]), [image.shape[:3] for image in levels]
+    wanted = [(n, size, size) for size in sorted(sizes, reverse=True) if size >= SMALLEST]
     tokens = to_tokens(condition, self.words)
+    if found != wanted or len(tokens) != n:
+      raise ValueError(
+        f"images {found} and {len(tokens)} texts do not fit: a pyramid {wanted}, and as many "
+        "texts, are needed"
+      )
     counts = jnp.ones([n], bool)
     if train:
       axis = None if self.is_initializing() else self.axis_name

@@ -77,7 +77,7 @@ def to_tokens(
 class TextEncoder(nn.Module):
   """A small transformer over word tokens, learned along, or on top of a frozen encoder.
 
-  Kang et al. 2023 (arXiv 2303.05511), section 3.1: learned attention layers on top of token
+  Kang et al. 2023 (arXiv 2303.05511): learned attention layers on top of token
   features, of which the one at the end stands for the whole text. The features are CLIP's in the
   paper; without `embed` they are a table that is learned too. Layers are those of Vaswani et al.
   2017 (arXiv 1706.03762), normalised before each part, with the equalised learning rate of the

@@ -95,6 +95,8 @@ def test_names_of_tfds_ask_for_both_splits(monkeypatch):
     return data.Dataset("some", images=pictures(3, 0))
 
   monkeypatch.setattr("jaxgan.data.pairs.load", load)
+  with pytest.raises(data.DataError, match="each side is shuffled apart"):
+    data.load_pairs("cycle_gan/horse2zebra", split="train[:80%]")
   data.load_pairs("cycle_gan/horse2zebra", split="train[:80%]", paired=False)
   assert asked == [
     ("cycle_gan/horse2zebra", "trainA[:80%]"),

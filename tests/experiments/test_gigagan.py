@@ -136,6 +136,7 @@ def test_pictures_of_texts(workdir, tmp_path):
   [
     (dict(text=("reed heart",)), r"'reed' \(known: red\)"),
     (dict(text=("",)), "it has none"),
+    (dict(text=("red heart fox",)), "has 3 words, and the run reads 2 at most: shorten it"),
     (dict(held_out=2), "--held-out=2 must be at most 1"),
     (dict(), "nothing to paint"),
     (dict(text=("fox",), num=0), "--num=0 must be positive"),

@@ -6,6 +6,7 @@ import json
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 from experiments import cyclegan, pix2pix, sample, translate, translation, translation_scores, unit
@@ -189,12 +190,10 @@ def test_pairs_are_cut_alike_and_sets_apart():
 def test_a_pictures_key_is_its_own():
   pictures = jax.random.uniform(jax.random.key(0), [3, 4, 4, 1], minval=-1.0)
   keys = [jax.random.key_data(translation.picture_key(x)) for x in pictures]
-  again = jax.random.key_data(translation.picture_key(pictures[0] + 1e-4))
   swapped = jax.random.key_data(translation.picture_key(pictures[0][::-1]))
   rounded = jnp.rint((pictures[0] + 1.0) * 127.5) / 127.5 - 1.0
   near = jax.random.key_data(translation.picture_key(rounded + 1e-4))
   np.testing.assert_array_equal(near, jax.random.key_data(translation.picture_key(rounded)))
-  assert again.shape == keys[0].shape
   assert (keys[0] != keys[1]).any()
   assert (keys[0] != swapped).any()
 
@@ -210,7 +209,10 @@ def test_the_rate_falls_to_nothing_in_the_second_half():
   ("module", "flags", "said"),
   [
     (pix2pix, ["--no-paired"], "take experiments.cyclegan"),
-    (pix2pix, ["--held-out=train[:90%]"], "--held-out=train[:90%] is --split"),
+    (pix2pix, ["--split=train", "--held-out=train[90%:]"], "has pictures of --split=train"),
+    (unit, [*LITTLE, "--split=train[:100]"], "both in per cent, or both in pictures"),
+    (cyclegan, ["--split=train[:-50]", "--held-out=train[-51:]"], "has pictures of --split"),
+    (pix2pix, ["--held-out=train[:90%]"], "has pictures of --split=train[:90%]"),
     (cyclegan, ["--steps=3000"], "larger --decay-steps"),
     (cyclegan, ["--patch-layers=3"], "too small for layers=3"),
     (unit, [*LITTLE, "--tied=5"], "--tied=5 must be from 0 to --blocks=2"),
@@ -234,10 +236,98 @@ def test_sets_of_other_channels_have_no_identity_term(tmp_path, capsys):
   assert "give --channels=3, or --identity-weight=0" in capsys.readouterr().err
 
 
+def test_held_out_pictures_of_other_channels_are_refused(tmp_path):
+  rng = np.random.default_rng(0)
+  sides = {
+    f"{split}_{side}": rng.integers(0, 256, [4, 16, 16, channels], np.uint8)
+    for split, channels in (("train", 3), ("test", 1))
+    for side in "ab"
+  }
+  np.savez(tmp_path / "pairs.npz", **sides)
+  config = pix2pix.Config(
+    workdir="unused",
+    dataset=str(tmp_path / "pairs.npz"),
+    split="train",
+    held_out="test",
+    resolution=16,
+    patch_layers=1,
+    cache_dir=str(tmp_path),
+  )
+  spec = ImageSpec((16, 16, 3), (), (16, 16, 3))
+  with pytest.raises(run.RunError, match=r"--held-out=test: its pictures are \(16, 16, 1\)"):
+    pix2pix.build(config, spec).check()
+  pix2pix.build(dataclasses.replace(config, channels=3), spec).check()
+
+
+def test_units_rate_is_halved_by_equal_distances():
+  rate = unit.Config(workdir="unused", steps=100, decay_steps=100, halvings=4).rate()
+  found = [rate(t) for t in (0, 24, 25, 50, 99)]
+  np.testing.assert_allclose(found, [1e-4, 1e-4, 5e-5, 2.5e-5, 1.25e-5], rtol=1e-6)
+  assert unit.Config(workdir="unused").rate()(2000) == 0.0
+
+
+def test_the_objectives_of_unit(monkeypatch):
+  """Equation 7 at a tenth of its weights, with squares, of a discriminator that is a factor."""
+  found = {}
+  two_sided = translation.two_sided
+
+  def caught(generator, discriminator, adam, parts, config, spec):
+    found["parts"] = parts
+    return two_sided(generator, discriminator, adam, parts, config, spec)
+
+  monkeypatch.setattr(translation, "two_sided", caught)
+  config = unit.Config(workdir="unused", resolution=16, width=2, **SMALL, gan_weight=3.0)
+  unit.build(config, ImageSpec((16, 16, 3), (), (16, 16, 3)))
+
+  def judge(variables, a, b):
+    factor = variables["params"]
+    return [factor * a.mean((1, 2, 3)), factor * a.mean((1, 2, 3))], [
+      2.0 * factor * b.max((1, 2, 3))
+    ]
+
+  player = training.Player.create(
+    apply_fn=lambda variables, a, b, **_: (judge(variables, a, b), {}),
+    params=jnp.float32(0.7),
+    tx=optax.identity(),
+  )
+  game = training.Game(
+    step=jnp.zeros([], jnp.int32), key=jax.random.key(0), discriminator=player, generator=None
+  )
+  rng = np.random.default_rng(0)
+  names = ("input", "image", "fake_a", "fake_b", "same_a", "same_b", "cycled_a", "cycled_b")
+  batch = {name: rng.normal(size=[4, 2, 2, 3]).astype(np.float32) for name in names}
+  batch["kl"] = np.array([1.0, 2.0, 3.0, 5.0], np.float32)
+
+  def logits(a, b):
+    return [0.7 * a.mean((1, 2, 3))] * 2 + [1.4 * b.max((1, 2, 3))]
+
+  real, fake = (logits(batch[a], batch[b]) for a, b in (("input", "image"), ("fake_a", "fake_b")))
+  d, g = found["parts"].discriminator, found["parts"].generator
+  value, _ = d(player.params, game, batch, jax.random.key(0))
+  expected = sum(((r - 1) ** 2).mean() + (f**2).mean() for r, f in zip(real, fake, strict=True))
+  np.testing.assert_allclose(value, 3.0 * expected, rtol=1e-5)
+
+  def away(*pairs):
+    return sum(np.abs(batch[a] - batch[b]).mean() for a, b in pairs)
+
+  value, aux = g(None, game, batch, jax.random.key(0))
+  gan = sum(((f - 1) ** 2).mean() for f in fake)
+  kl = 0.01 * (2 * (1 + 2) + 3 + 5)
+  same = 10 * away(("input", "same_a"), ("image", "same_b"))
+  cycle = 10 * away(("input", "cycled_a"), ("image", "cycled_b"))
+  np.testing.assert_allclose(value, 3.0 * gan + kl + same + cycle, rtol=1e-5)
+  np.testing.assert_allclose(aux.metrics["kl"], kl, rtol=1e-6)
+
+
 def test_what_translate_cannot_do_is_said(tmp_path):
   for given in (tmp_path, tmp_path / "none.png"):
     with pytest.raises(run.RunError, match="is no picture, and no folder"):
       translate.main(translate.Options("unused", str(given)))
   (tmp_path / "some.png").write_bytes(b"")
+  for given, out in ((tmp_path / "some.png", tmp_path), (tmp_path, tmp_path / "some.png")):
+    if given == tmp_path:
+      (tmp_path / "other.png").write_bytes(b"")
+    with pytest.raises(run.RunError, match=r"would replace .*some\.png, which is translated"):
+      translate.main(translate.Options("unused", str(given), out=str(out)))
   with pytest.raises(run.RunError, match=r"--out=x\.jpg must end in \.png"):
     translate.main(translate.Options("unused", str(tmp_path), out="x.jpg"))

@@ -166,6 +166,14 @@ def test_a_frozen_encoder_is_read_and_not_trained():
   np.testing.assert_array_equal(jax.grad(loss)(features), 0.0)
 
 
+def refused(sizes, texts=4):
+  levels = tuple(jnp.zeros([4, size, size, 3]) for size in sizes)
+  d = Discriminator(encoder(), WORDS, resolution=16, width=4, max_width=4)
+  return jax.eval_shape(
+    lambda: d.init(jax.random.key(0), levels, jnp.tile(TOKENS, (2, 1))[:texts], train=True)
+  )
+
+
 @pytest.mark.parametrize(
   ("make", "said"),
   [
@@ -181,6 +189,10 @@ def test_a_frozen_encoder_is_read_and_not_trained():
       lambda: Generator(encoder(), WORDS).init(jax.random.key(0), jnp.zeros([1, 3]), train=True),
       r"z \(1, 3\) is not",
     ),
+    (lambda: refused([16, 8], texts=8), "and 8 texts do not fit"),
+    (lambda: refused([16]), "do not fit"),
+    (lambda: refused([16, 10]), "do not fit"),
+    (lambda: refused([16, 8, 4]), "do not fit"),
   ],
 )
 def test_what_does_not_fit(make, said):
