@@ -34,6 +34,12 @@ def batch_norm(*, axis_name: str | None = None, dtype: Any = None) -> Norm:
   Args:
     axis_name: mapped axis over which statistics are shared.
     dtype: of the result.
+
+  >>> import jax
+  >>> x = jnp.arange(24.0).reshape(2, 2, 2, 3)
+  >>> y, _ = batch_norm()().init_with_output(jax.random.key(0), x)
+  >>> bool(jnp.allclose(y.mean((0, 1, 2)), 0.0, atol=1e-5))
+  True
   """
   return partial(
     layers.BatchNorm,
@@ -51,6 +57,12 @@ def instance_norm(*, affine: bool = True, dtype: Any = None) -> Norm:
   Args:
     affine: with learned gains and biases, as pix2pix has them and CycleGAN has not.
     dtype: of the result.
+
+  >>> import jax
+  >>> x = jnp.arange(24.0).reshape(2, 2, 2, 3)
+  >>> y, _ = instance_norm()().init_with_output(jax.random.key(0), x)
+  >>> bool(jnp.allclose(y.mean((1, 2)), 0.0, atol=1e-5))
+  True
   """
   return partial(
     layers.InstanceNorm,

@@ -33,6 +33,14 @@ class Encoder(nn.Module):
     width: features at full resolution; 4 times that in the code.
     blocks: residual blocks.
     dtype: of the computation; parameters stay float32.
+
+  Raises:
+    ValueError: on a call, pictures are not `[n, h, w, c]` of multiples of 4 from 8 pixels on.
+
+  >>> import jax
+  >>> x = jax.ShapeDtypeStruct((2, 16, 16, 3), jnp.float32)
+  >>> jax.eval_shape(lambda x: Encoder(width=4).init_with_output(jax.random.key(0), x), x)[0].shape
+  (2, 4, 4, 16)
   """
 
   width: int = 64
@@ -66,6 +74,11 @@ class Decoder(nn.Module):
     width: features at full resolution.
     blocks: residual blocks.
     dtype: of the computation; parameters stay float32.
+
+  >>> import jax
+  >>> z = jax.ShapeDtypeStruct((2, 4, 4, 16), jnp.float32)
+  >>> jax.eval_shape(lambda z: Decoder(width=4).init_with_output(jax.random.key(0), z), z)[0].shape
+  (2, 16, 16, 3)
   """
 
   channels: int = 3

@@ -67,6 +67,13 @@ def save_exported(path: str | os.PathLike[str], program: export.Exported) -> int
 
   Returns:
     Bytes that were written.
+
+  >>> import pathlib, tempfile
+  >>> program = exported(lambda z: 2.0 * z, jax.ShapeDtypeStruct((3,), jnp.float32))
+  >>> with tempfile.TemporaryDirectory() as folder:
+  ...   path = pathlib.Path(folder) / "double.jaxexport"
+  ...   save_exported(path, program) == path.stat().st_size
+  True
   """
   content = program.serialize()
   with replacing(path) as temporary:

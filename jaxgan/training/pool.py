@@ -33,6 +33,10 @@ def pool_init(size: int, like: Array | jax.ShapeDtypeStruct) -> Pool:
 
   Raises:
     ValueError: the size is negative.
+
+  >>> pool = pool_init(50, jnp.zeros([8, 8, 3]))
+  >>> pool.items.shape, int(pool.filled)
+  ((50, 8, 8, 3), 0)
   """
   if size < 0:
     raise ValueError(f"size={size} must be 0 or more: 50 is common, 0 keeps nothing")
