@@ -22,7 +22,7 @@ import jax.numpy as jnp
 import tyro
 
 from experiments import restored
-from experiments.exported_inputs import Given, of_latents, of_network, of_program
+from experiments.exported_inputs import Given, of_latents, of_network, of_program, quoted
 from jaxgan import run, sampling
 from jaxgan._files import replacing
 from jaxgan.run import artefacts
@@ -109,7 +109,7 @@ def main(options: Options) -> None:
     )
     loading = given.code(
       "from jaxgan import run",
-      f'model = run.load_generator("{out.name}")',
+      f"model = run.load_generator({quoted(out.name)})",
       f"images = jax.jit(model.system.generate)(model.variables, {given.name})",
     )
   else:
@@ -134,7 +134,7 @@ def main(options: Options) -> None:
     )
     loading = given.code(
       "from jax import export",
-      f'content = pathlib.Path("{out.name}").read_bytes()\n'
+      f"content = pathlib.Path({quoted(out.name)}).read_bytes()\n"
       "generator = export.deserialize(bytearray(content))",
       f"{'styles' if options.part == 'mapping' else 'images'} = generator.call({given.name})",
       standard={"pathlib"},

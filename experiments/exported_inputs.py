@@ -13,7 +13,7 @@ from jaxgan._files import replacing
 from jaxgan.run.latent_laws import Latents, Law, latents_of
 from jaxgan.run.state import Restored
 
-__all__ = ["Given", "of_latents", "of_network", "of_program"]
+__all__ = ["Given", "of_latents", "of_network", "of_program", "quoted"]
 
 
 class Given(NamedTuple):
@@ -54,6 +54,11 @@ class Given(NamedTuple):
     )
 
 
+def quoted(name: str) -> str:
+  """A text as Python has it, in double quotes."""
+  return json.dumps(name, ensure_ascii=False)
+
+
 def of_latents(found: Latents, n: int) -> Given:
   """Latents, and code that draws n of them."""
   return Given(found.row, f"latents, {found.in_words()}", found.as_code(n))
@@ -73,17 +78,17 @@ def of_program(whole: Restored, out: pathlib.Path, n: int) -> Given:
   example = whole.record.spec.captions[0]
   law = Law(
     f"numbers of words, their places in {path.name}, with 2 at the end and 0 after it",
-    f'jax.numpy.array({{n}} * [encode({example!r})], "float32")',
+    f'jax.numpy.array({{n}} * [encode({quoted(example)})], "float32")',
   )
   found = latents_of(whole.system.latents, text=law)
   given = of_latents(found, n)
-  encoding = _ENCODE.format(path=path.name)
+  encoding = _ENCODE.format(path=quoted(path.name))
   modules = frozenset({"json", "re"})
   return given._replace(making=f"{encoding}\n\n\n{given.making}", standard=modules)
 
 
 # What `jaxgan.data.captions.Vocabulary.encode` does, without it.
-_ENCODE = r"""known = json.loads(pathlib.Path("{path}").read_text())
+_ENCODE = r"""known = json.loads(pathlib.Path({path}).read_text())
 numbers = {{word: number for number, word in enumerate(known["words"])}}
 
 
@@ -101,10 +106,11 @@ def of_network(whole: Restored) -> Given:
   if not isinstance(whole.config, gigagan.Config):
     return of_latents(latents_of(whole.system.latents), 16)._replace(making=drawing)
   given = of_latents(latents_of(whole.system.latents, text=Law("numbers of words", "")), 16)
+  example = quoted(whole.record.spec.captions[0])
   making = (
     f"{drawing}\n"
     "texts = gigagan.Texts(model.config, model.record.spec)\n"
-    f"tokens = texts.vocabulary.encode(16 * [{whole.record.spec.captions[0]!r}], texts.length)\n"
+    f"tokens = texts.vocabulary.encode(16 * [{example}], texts.length)\n"
     "z = z.at[:, -texts.length :].set(tokens)"
   )
   return given._replace(making=making, imports="from experiments import gigagan")

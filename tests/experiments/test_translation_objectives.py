@@ -4,8 +4,6 @@ Networks are replaced by straight lines, different for each direction and each d
 that a wrong weight, a lost half or two pictures that changed places change the value.
 """
 
-import types
-
 import jax
 import numpy as np
 import pytest
@@ -57,17 +55,15 @@ def player(function):
     assert list(mutable) == []
     return function(*inputs), {}
 
-  return types.SimpleNamespace(apply_fn=apply_fn, params={}, collections={})
+  return training.Player(step=0, apply_fn=apply_fn, params={}, tx=None, opt_state=None)
 
 
 def minimised(parts, generator, discriminator, batch):
   """What discriminator and generator minimise, on one device."""
-  game = types.SimpleNamespace(
-    generator=player(generator), discriminator=player(discriminator), extra={}
-  )
+  key = jax.random.key(0)
+  game = training.Game.new(key, player(discriminator), player(generator))
 
   def values(batch):
-    key = jax.random.key(0)
     made, _ = parts.forward({}, game, batch, key)
     seen = {**batch, **made}
     return [play({}, game, seen, key)[0] for play in (parts.discriminator, parts.generator)]
