@@ -155,10 +155,11 @@ class _Program(NamedTuple):
 
 def _program(options: Options, drawn: restored.Generator, out: pathlib.Path) -> _Program:
   whole, variables, psi = drawn.restored, drawn.variables, options.truncation_psi
-  n = 16 if options.batch == "symbolic" else options.batch
+  batch = None if options.batch == "symbolic" else options.batch
+  n = batch or 16
   paint = restored.painter_of(psi, whole)
   if options.part == "generator":
-    given = of_program(whole, out, n)
+    given = of_program(whole, out, batch)
     return _Program(lambda z: paint(variables, z), given, _pictures(whole))
   if options.part == "seeds":
     seeds = Given(

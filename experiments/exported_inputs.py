@@ -64,10 +64,11 @@ def of_latents(found: Latents, n: int) -> Given:
   return Given(found.row, f"latents, {found.in_words()}", found.as_code(n))
 
 
-def of_program(whole: Restored, out: pathlib.Path, n: int) -> Given:
+def of_program(whole: Restored, out: pathlib.Path, batch: int | None) -> Given:
   """Latents, or pictures to translate; writes the words of texts beside the program."""
   if whole.system.inputs is not None:
-    return _of_pictures(whole, n)
+    return _of_pictures(whole, batch or 1)
+  n = batch or 16
   if not isinstance(whole.config, gigagan.Config):
     return of_latents(latents_of(whole.system.latents), n)
   texts = gigagan.Texts(whole.config, whole.record.spec)
