@@ -3,26 +3,31 @@
   python -m experiments.export --workdir=/tmp/run --out=generator.jaxexport
   python -m experiments.export --workdir=/tmp/run --out=model.safetensors
 
-A `.jaxexport` file is a program of `jax.export` with the weights inside, which runs where jax is
-installed, without this library. A `.safetensors` file holds the weights by flat names, and
-`jaxgan.run.load_generator` builds their network again. Beside each comes a model card, `.md`.
+A `.jaxexport` file is a program of `jax.export` with the weights inside, which runs where jax and
+flatbuffers are installed, without this library. A `.safetensors` file holds the weights by flat
+names, and `jaxgan.run.load_generator` builds their network again. Beside each comes a model card,
+`.md`, and beside programs that read texts the words that they know, `.words.json`.
 """
 
 import dataclasses
+import importlib.util
 import pathlib
 import re
 import sys
 from collections.abc import Callable, Sequence
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import tyro
 
 from experiments import restored
+from experiments.exported_inputs import Given, of_latents, of_network, of_program, quoted
 from jaxgan import run, sampling
 from jaxgan._files import replacing
 from jaxgan.run import artefacts
+from jaxgan.run.latent_laws import latents_of
+from jaxgan.run.state import Restored
 from jaxgan.types import Array
 
 PROGRAM, WEIGHTS = ".jaxexport", ".safetensors"
@@ -77,8 +82,14 @@ def main(options: Options) -> None:
     truncation_psi=options.truncation_psi,
     standing=options.standing,
   )
-  drawn = restored.Generator.of(source, run.restore(options.workdir, options.checkpoint))
-  game, record = drawn.restored.game, drawn.restored.record
+  whole = run.restore(options.workdir, options.checkpoint)
+  if options.part == "seeds" and whole.system.inputs is not None:
+    raise run.RunError(
+      f"--part=seeds: {whole.record.experiment} translates pictures, which no seed draws; leave it "
+      "out for a program that takes them"
+    )
+  drawn = restored.Generator.of(source, whole)
+  game, record = whole.game, whole.record
   step = int(game.step)
   origin = artefacts.Origin(
     record,
@@ -90,76 +101,97 @@ def main(options: Options) -> None:
   )
   if out.suffix == WEIGHTS:
     size = artefacts.save_weights(out, drawn.variables, origin)
-    inputs = f"latents, {artefacts.describe_latents(drawn.restored.system.latents)}"
-    loading = (
-      "import jax\nfrom jaxgan import run\n\n"
-      f'model = run.load_generator("{out.name}")\n'
-      "z = model.system.latents(jax.random.key(0), 16)\n"
-      "images = jax.jit(model.system.generate)(model.variables, z)"
+    given, outputs = of_network(whole), _pictures(whole)
+    inputs = given.words
+    needs = (
+      "It takes jaxgan (`pip install 'jaxgan[experiments]'`), in a folder where "
+      f"`{record.experiment}` can be imported."
     )
-    outputs = _pictures(drawn)
+    loading = given.code(
+      "from jaxgan import run",
+      f"model = run.load_generator({quoted(out.name)})",
+      f"images = jax.jit(model.system.generate)(model.variables, {given.name})",
+    )
   else:
-    function, example, inputs, outputs, call = _program(options, drawn)
+    program = _program(options, drawn, out)
+    given, outputs = program.given, program.outputs
     batch = None if options.batch == "symbolic" else options.batch
     platforms = options.platforms.split(",")
     try:
       size = sampling.save_exported(
-        out, sampling.exported(function, example, batch=batch, platforms=platforms)
+        out, sampling.exported(program.function, given.row, batch=batch, platforms=platforms)
       )
     except jax.errors.JAXTypeError as error:
       raise run.RunError(
         f"--batch=symbolic: the generator of {record.experiment} decides by the number of latents "
         f"what it does ({str(error).splitlines()[0]}): give a number"
       ) from error
-    n = 16 if batch is None else batch
-    loading = (
-      "import pathlib\nimport jax\nfrom jax import export\n\n"
-      f'content = pathlib.Path("{out.name}").read_bytes()\n'
-      "generator = export.deserialize(bytearray(content))\n"
-      f"images = generator.call({call.format(n=n)})"
+    inputs = f"{given.words}, n = {batch or 'any'}; on {', '.join(platforms)}"
+    pillow = " pillow" if "PIL" in given.imports else ""
+    needs = (
+      "It takes jax and flatbuffers, and neither jaxgan nor Flax: `pip install jax flatbuffers"
+      f"{pillow}`."
     )
-    inputs += f", n = {'any' if batch is None else batch}; on {', '.join(platforms)}"
+    loading = given.code(
+      "from jax import export",
+      f"content = pathlib.Path({quoted(out.name)}).read_bytes()\n"
+      "generator = export.deserialize(bytearray(content))",
+      f"{'styles' if options.part == 'mapping' else 'images'} = generator.call({given.name})",
+      standard={"pathlib"},
+    )
   card = out.with_suffix(".md")
   with replacing(card) as temporary:
-    temporary.write_text(artefacts.model_card(origin, inputs, outputs, loading))
+    temporary.write_text(artefacts.model_card(origin, inputs, outputs, needs, loading))
   print(f"{size / 1e6:.2f} MB of step {step} in {out}; its card is {card}", file=sys.stderr)
 
 
-_Program = tuple[Callable[[Array], Array], jax.ShapeDtypeStruct, str, str, str]
+class _Program(NamedTuple):
+  """A function that is exported, what it takes, and in words what it gives."""
+
+  function: Callable[[Array], Array]
+  given: Given
+  outputs: str
 
 
-def _program(options: Options, drawn: restored.Generator) -> _Program:
-  """What is exported: the function, a row of its input, both in words, and how it is called."""
+def _program(options: Options, drawn: restored.Generator, out: pathlib.Path) -> _Program:
   whole, variables, psi = drawn.restored, drawn.variables, options.truncation_psi
-  system = whole.system
-  latent = jax.eval_shape(lambda key: system.latents(key, 1), jax.random.key(0))
-  z = jax.ShapeDtypeStruct(latent.shape[1:], latent.dtype)
-  told = artefacts.describe_latents(system.latents)
-  normal = f"jax.random.normal(jax.random.key(0), [{{n}}, {', '.join(map(str, z.shape))}])"
-  if not told.endswith(": normal"):
-    normal = "z  # latents as above"
+  batch = None if options.batch == "symbolic" else options.batch
+  n = batch or 16
   paint = restored.painter_of(psi, whole)
   if options.part == "generator":
-    return lambda z: paint(variables, z), z, f"latents, {told}", _pictures(drawn), normal
+    given = of_program(whole, out, batch)
+    return _Program(lambda z: paint(variables, z), given, _pictures(whole))
   if options.part == "seeds":
+    seeds = Given(
+      jax.ShapeDtypeStruct((), jnp.uint32),
+      "seeds, uint32 [n]; a seed gives the same picture in any company",
+      f'seeds = jax.numpy.arange({n}, dtype="uint32")',
+      "seeds",
+    )
     function = sampling.by_seed(lambda z: paint(variables, z), drawn.sampler)
-    seed = jax.ShapeDtypeStruct((), jnp.uint32)
-    inputs = "seeds, uint32 [n]; a seed gives the same picture in any company"
-    return function, seed, inputs, _pictures(drawn), "jax.numpy.arange({n}, dtype='uint32')"
+    return _Program(function, seeds, _pictures(whole))
   style = restored.styles_of(whole)
   mapping = restored.mapping_of(style, psi)
-  w = jax.eval_shape(lambda z: mapping(variables, z), latent)
+  latents = of_latents(latents_of(whole.system.latents), n)
+  z = jax.ShapeDtypeStruct((1, *latents.row.shape), latents.row.dtype)
+  w = jax.eval_shape(lambda z: mapping(variables, z), z)
   if options.part == "mapping":
     styles = f"styles w, {w.dtype} {['n', *w.shape[1:]]}".replace("'", "")
-    return lambda z: mapping(variables, z), z, f"latents, {told}", styles, normal
+    return _Program(lambda z: mapping(variables, z), latents, styles)
   row = jax.ShapeDtypeStruct((style.layers, *w.shape[1:]), w.dtype)
-  inputs = f"a style for each layer, {w.dtype} {['n', *row.shape]}".replace("'", "")
-  call = "w  # jax.numpy.repeat(styles[:, None], " + f"{style.layers}, 1)"
-  return lambda w: style.synthesis(variables, w), row, inputs, _pictures(drawn), call
+  given = Given(
+    row,
+    f"a style for each layer, {w.dtype} {['n', *row.shape]}".replace("'", ""),
+    "# In place of zeros: styles that a program of --part=mapping makes.\n"
+    f"w = jax.numpy.zeros([{n}, {w.shape[1]}])\n"
+    f"w = jax.numpy.repeat(w[:, None], {style.layers}, 1)",
+    "w",
+  )
+  return _Program(lambda w: style.synthesis(variables, w), given, _pictures(whole))
 
 
-def _pictures(drawn: restored.Generator) -> str:
-  shape = ", ".join(map(str, drawn.restored.record.spec.shape))
+def _pictures(whole: Restored) -> str:
+  shape = ", ".join(map(str, whole.record.spec.shape))
   return f"pictures, float32 [n, {shape}] in [-1, 1]"
 
 
@@ -178,6 +210,11 @@ def _check(options: Options, out: pathlib.Path) -> None:
     raise run.RunError(f"--out={out} must end in {PROGRAM} or {WEIGHTS}")
   if options.batch != "symbolic" and options.batch < 1:
     raise run.RunError(f"--batch={options.batch} must be at least 1, or symbolic")
+  if out.suffix == PROGRAM and importlib.util.find_spec("flatbuffers") is None:
+    raise run.RunError(
+      f"--out={out}: programs are written with flatbuffers, which is not installed: pip install "
+      "'jaxgan[experiments]'"
+    )
   known = (*sampling.PLATFORMS, "rocm")
   if not set(options.platforms.split(",")) <= set(known):
     raise run.RunError(f"--platforms={options.platforms} must be a list of {', '.join(known)}")

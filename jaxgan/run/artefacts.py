@@ -8,26 +8,24 @@ import json
 import os
 import pathlib
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxgan import latents, sampling
 from jaxgan._files import read_json, replacing
 from jaxgan.metrics import Score
 from jaxgan.run.config import Config, Record, RunError, read_config
 from jaxgan.run.evaluation import read_scores
 from jaxgan.run.state import built, module_of
 from jaxgan.training import System
-from jaxgan.types import Array, PyTree
+from jaxgan.types import PyTree
 
 __all__ = [
   "LoadedGenerator",
   "Origin",
-  "describe_latents",
   "load_generator",
   "model_card",
   "read_weights",
@@ -37,7 +35,13 @@ __all__ = [
 
 _FORM = "jaxgan.generator 1"
 # Of a machine, and nobody else's affair.
-_LOCAL = {"workdir": "", "data_dir": None, "cache_dir": None, "coordinator": None}
+_LOCAL = {
+  "workdir": "",
+  "data_dir": None,
+  "cache_dir": None,
+  "captions": None,
+  "coordinator": None,
+}
 _DTYPES = {
   "float64": "F64",
   "float32": "F32",
@@ -49,7 +53,6 @@ _DTYPES = {
   "uint8": "U8",
   "bool": "BOOL",
 }
-_DRAWN = 2000  # latents that tell their distribution
 
 
 class Origin(NamedTuple):
@@ -106,7 +109,7 @@ def save_weights(path: str | os.PathLike[str], variables: PyTree, origin: Origin
     RunError: names are not unique, or a dtype has no place in such files.
   """
   library = _library()
-  arrays = {name: np.ascontiguousarray(array) for name, array in _flat(variables).items()}
+  arrays = {name: np.asarray(array, order="C") for name, array in _flat(variables).items()}
   for name, array in arrays.items():
     if array.dtype.name not in _DTYPES:
       raise RunError(f"{path}: {name} is {array.dtype}, which safetensors files do not hold")
@@ -195,45 +198,14 @@ def scores_at(workdir: str | os.PathLike[str], step: int) -> list[Score]:
   return list({(score.name, str(score.protocol)): score for score in found}.values())
 
 
-def describe_latents(sampler: Callable[..., Array]) -> str:
-  """What a generator's latents are, in words, part by part, as far as 2,000 draws tell.
-
-  >>> describe_latents(latents.mixed(noise=latents.normal(3), label=latents.categorical(10)))
-  'float32 [n, 13]: noise, 3 entries, normal; label, 10 entries, one-hot'
-  """
-  z = np.asarray(jax.jit(lambda key: sampler(key, _DRAWN))(jax.random.key(0)))
-  head = f"{z.dtype} [{', '.join(['n', *map(str, z.shape[1:])])}]"
-  if z.ndim != 2:
-    return head
-  if not isinstance(sampler, latents.Mixed):
-    return f"{head}: {_law(z)}"
-  split: Any = sampler.split  # of numbers on the host
-  parts = split(z)
-  said = [f"{name}, {part.shape[1]} entries, {_law(part)}" for name, part in parts.items()]
-  return f"{head}: {'; '.join(said)}"
-
-
-def _law(z: np.ndarray) -> str:
-  if np.isin(z, (0.0, 1.0)).all() and (z.sum(1) == 1.0).all():
-    return "one-hot"
-  if sampling.normal_coordinates(z).all():
-    return "normal"
-  low, high = z.min(), z.max()
-  for bounds in ((-1.0, 1.0), (0.0, 1.0)):
-    spread = bounds[1] - bounds[0]
-    near = bounds[0] <= low < bounds[0] + 0.01 * spread and 0 <= bounds[1] - high < 0.01 * spread
-    if near and abs(z.std() / spread - 12**-0.5) < 0.02:
-      return f"uniform in [{bounds[0]:g}, {bounds[1]:g}]"
-  return f"from {low:.3g} to {high:.3g}"
-
-
-def model_card(origin: Origin, inputs: str, outputs: str, loading: str) -> str:
+def model_card(origin: Origin, inputs: str, outputs: str, needs: str, loading: str) -> str:
   """A model card in Markdown, under the front matter that hubs of models read.
 
   Args:
     origin: of the generator.
     inputs: what it takes.
     outputs: what it gives.
+    needs: what has to be installed, a sentence.
     loading: Python that loads it.
   """
   record, scores = origin.record, origin.scores
@@ -260,6 +232,8 @@ def model_card(origin: Origin, inputs: str, outputs: str, loading: str) -> str:
     f"- Licence of the weights: {origin.license}.",
     "",
     "## Load",
+    "",
+    needs,
     "",
     "```python",
     loading.strip(),
@@ -306,8 +280,9 @@ def _metadata(origin: Origin) -> dict[str, str]:
 def _portable(record: Record) -> dict[str, Any]:
   """The config without the folders of a machine."""
   config = {**record.config, **{key: _LOCAL[key] for key in _LOCAL if key in record.config}}
-  if pathlib.PurePath(str(config.get("dataset", ""))).is_absolute():
-    config["dataset"] = pathlib.PurePath(config["dataset"]).name
+  for name in ("dataset", "eval_features"):
+    if pathlib.PurePath(str(config.get(name, ""))).is_absolute():
+      config[name] = pathlib.PurePath(config[name]).name
   return config
 
 

@@ -1,7 +1,7 @@
 """Generators as programs of their own: StableHLO by `jax.export`, which runs without this library.
 
-What is written is a program with the weights inside. A process that imports jax alone reads it,
-`jax.export.deserialize(...)`, and calls it, on any platform that it was made for.
+What is written is a program with the weights inside. A process that has jax and flatbuffers reads
+it, `jax.export.deserialize(...)`, and calls it, on any platform that it was made for.
 """
 
 import os
@@ -67,6 +67,9 @@ def save_exported(path: str | os.PathLike[str], program: export.Exported) -> int
 
   Returns:
     Bytes that were written.
+
+  Raises:
+    ImportError: flatbuffers is not installed; the extra `experiments` has it.
 
   >>> import pathlib, tempfile
   >>> program = exported(lambda z: 2.0 * z, jax.ShapeDtypeStruct((3,), jnp.float32))

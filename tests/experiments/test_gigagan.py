@@ -11,6 +11,7 @@ from PIL import Image
 from experiments import gigagan, retrieval, sample, text_to_picture
 from jaxgan import data, run
 from jaxgan.models.gigagan import Judged
+from jaxgan.run.networks import pixels
 from jaxgan.training import objectives
 from jaxgan.types import ImageSpec
 
@@ -147,17 +148,49 @@ def test_texts_that_cannot_be_painted(options, said, workdir):
     text_to_picture.main(text_to_picture.Options(workdir=str(workdir), **options))
 
 
-def test_ranks_of_the_right_texts(workdir, capsys):
-  content = retrieval.main(
-    retrieval.Options(workdir=str(workdir), features="none", candidates=5, num=6)
-  )
+def test_ranks_of_the_right_texts(workdir, emoji, capsys, monkeypatch):
+  """Of samples that are the real pictures, compared by their pixels."""
+  files = {text: f"{name}.png" for name, text in NAMES.items()}
+
+  def copied(self, texts):
+    return np.stack([np.asarray(Image.open(emoji / files[text])) for text in texts])
+
+  monkeypatch.setattr(text_to_picture.Painter, "paint_each", copied)
+  monkeypatch.setattr(retrieval, "features_named", lambda *_: pixels((8, 8, 3)))
+  content = retrieval.main(retrieval.Options(workdir=str(workdir), candidates=5, num=6))
   kinds = [(row["pictures"], row["count"]) for row in content["rows"]]
   assert kinds == [
     *(("real, trained on", 6), ("samples, trained on", 6)),
     *(("real, held out", 1), ("samples, held out", 1)),
   ]
-  assert "right text first of 5 (chance 20%)" in capsys.readouterr().out
+  by_features = [row.get("features") for row in content["rows"]]
+  assert by_features == [None, (1.0, 0.0), None, (1.0, 0.0)]
+  printed = capsys.readouterr().out
+  assert "right text first of 5 (chance 20%)" in printed
+  assert printed.count("| 100.0% ± 0.0% |") == 2
   assert json.loads((workdir / "retrieval_000020.json").read_text())["rows"] is not None
+
+
+def test_nearness_is_that_of_the_real_picture_of_each_text():
+  rng = np.random.default_rng(0)
+  texts = sorted(NAMES.values())
+  real = {text: rng.integers(0, 256, [8, 8, 3], np.uint8) for text in reversed(texts)}
+  own = np.array([5, 0, 7, 5])
+  offered = retrieval.offers(own, len(texts), 4, rng)
+
+  def shares(shown):
+    """Where samples are the real pictures of the texts that are offered at these places."""
+    images = np.stack([real[texts[row[place]]] for row, place in zip(offered, shown, strict=True)])
+    asked = retrieval.Asked("samples", [texts[i] for i in own], images, offered)
+    found = retrieval._nearness(pixels((8, 8, 3)), asked, texts, real)
+    beside = np.stack([[real[texts[i]] for i in row] for row in offered]).astype(float)
+    wanted = -np.square(beside - images[:, None]).sum((2, 3, 4))
+    np.testing.assert_allclose(found, wanted, rtol=1e-5)  # of sums in float32
+    return retrieval.right_first(found)[0]
+
+  assert shares([0, 0, 0, 0]) == 1.0
+  assert shares([1, 2, 3, 1]) == 0.0
+  assert shares([0, 2, 0, 1]) == 0.5
 
 
 def test_a_picture_fits_its_text_whatever_is_asked_beside(workdir):
