@@ -148,7 +148,9 @@ def test_cifar10_is_read_as_the_notebooks_ask(tmp_path, monkeypatch):
   monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
   dataset = data.load("cifar10", resolution=32, data_dir=tmp_path / "tfds")
   assert (len(dataset), dataset.shape, dataset.classes) == (10, (32, 32, 3), tuple(names))
-  values = sorted((int(x["label"]), int(x["image"].max())) for x in map(dataset.__getitem__, range(10)))
+  values = sorted(
+    (int(x["label"]), int(x["image"].max())) for x in map(dataset.__getitem__, range(10))
+  )
   assert values == [(i, 40 * i) for i in range(5)] + [(9, 255)] * 5
 
 
@@ -231,7 +233,9 @@ def test_nothing_is_installed_in_a_checkout(monkeypatch, tiny):
 )
 def test_what_is_installed_on_colab(monkeypatch, tmp_path, tpu, device, extras):
   started = []
-  monkeypatch.setattr("subprocess.run", lambda command, **_: started.append(list(map(str, command))))
+  monkeypatch.setattr(
+    "subprocess.run", lambda command, **_: started.append(list(map(str, command)))
+  )
   monkeypatch.setitem(sys.modules, "google.colab", None)
   monkeypatch.setattr("pathlib.Path.exists", lambda path: str(path) == device)
   monkeypatch.setenv("COLAB_TPU_1VM", tpu)
