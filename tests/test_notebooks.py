@@ -1,8 +1,8 @@
 """The notebooks run from top to bottom, and are stored as a run leaves them.
 
-Here the cells are executed in this process, since a kernel each would spend most of the time on
-its start and on compiling what the other tests have compiled. CI's job `notebooks`, and the slow
-test at the end, execute them in kernels.
+Here cells are executed in this process: a kernel for each notebook would start, import and compile
+anew what the tests of a process share, and hides the names that are looked at. The two notebooks
+that compile most are slow tests here; CI's job `notebooks` executes all four in kernels.
 """
 
 import ast
@@ -25,7 +25,6 @@ from jaxgan.types import ImageSpec
 ROOT = pathlib.Path(__file__).parents[1]
 NAMES = ("dcgan_on_colab", "losses_in_your_loop", "populations", "style_editing")
 COLAB = "https://colab.research.google.com/github/jaxgan/jaxgan/blob/main/notebooks"
-SIZES = ("accelerator", "cpu", "tiny")
 
 
 def tool():
@@ -83,28 +82,23 @@ def test_a_dcgan_on_colab(tiny):
   names = run("dcgan_on_colab")
   assert names["samples"].shape == (64, 8, 8, 1)
   assert (tiny / "runs" / "dcgan" / "config.json").exists()
-  settings = names["SETTINGS"]
-  assert tuple(settings) == SIZES
-  assert (settings["accelerator"]["dataset"], settings["cpu"]["dataset"]) == ("cifar10", "digits")
-  built(dcgan, settings["accelerator"], 32)
 
 
 def test_losses_in_your_loop(tiny):
   names = run("losses_in_your_loop")
   assert names["samples"].shape == (64, 8, 8, 1)
   assert np.isfinite([float(names["value_d"]), float(names["value_g"])]).all()
-  assert tuple(names["SETTINGS"]) == SIZES
 
 
+@pytest.mark.slow
 def test_populations(tiny):
   names = run("populations")
   assert names["quality"].shape == (10, 2)
   assert {len(members) for members in names["curves"].values()} == {4}
   assert (tiny / "runs" / "best" / "config.json").exists()
-  assert tuple(names["SETTINGS"]) == SIZES
-  built(dcgan, names["SETTINGS"]["accelerator"]["pictures"], 32)
 
 
+@pytest.mark.slow
 def test_style_editing(tiny):
   names = run("style_editing")
   # In the row of psi = 0 all samples are the mean picture, and the other rows' are not.
@@ -115,20 +109,27 @@ def test_style_editing(tiny):
   left, top = names["left"], names["top"]
   table = names["mixed"](left, top, names["layers"] < 0).reshape(len(left) + 1, len(top) + 1, -1)
   np.testing.assert_allclose(table[1:, 1:], table[1:, :1].repeat(len(top), 1), atol=1e-6)
-  assert tuple(names["SETTINGS"]) == SIZES
-  built(stylegan2, names["SETTINGS"]["accelerator"], 64)
 
 
-def built(experiment, settings, resolution):
-  """Settings that only an accelerator can train with: their flags and shapes fit each other."""
-  config = experiment.Config(workdir="never", **settings)
-  classes = tuple("0123456789")
-  system = experiment.build(config, ImageSpec((resolution, resolution, 3), classes))
+@pytest.mark.parametrize("name", NAMES)
+def test_what_is_asked_of_an_accelerator(tiny, name):
+  """Settings that nothing here can train with: their flags and shapes fit each other."""
+  experiment = stylegan2 if name == "style_editing" else dcgan
+  settings = run(name, until="SETTINGS")["SETTINGS"]
+  assert tuple(settings) == ("accelerator", "cpu", "tiny")
+  chosen, small, tiniest = (x.get("pictures", x) for x in settings.values())
+  assert small["dataset"] == tiniest["dataset"] == "digits"
+  assert chosen["dataset"] == ("oxford_flowers102" if name == "style_editing" else "cifar10")
+  if name == "losses_in_your_loop":  # whose loop is its own
+    return
+  config = experiment.Config(workdir="never", **chosen)
+  shape = (config.resolution, config.resolution, 3)
+  system = experiment.build(config, ImageSpec(shape, tuple("0123456789")))
   z = jax.eval_shape(lambda key: system.latents(key, 2), jax.random.key(0))
   game = jax.eval_shape(system.init, jax.random.key(0))
   images = jax.eval_shape(system.generate, game.generator.evaluated(), z)
-  assert images.shape == (2, resolution, resolution, 3)
-  assert (config.resolution, config.batch_size % 8) == (resolution, 0)
+  assert images.shape == (2, *shape)
+  assert config.batch_size % 8 == 0  # as many devices as a TPU of Colab may have
 
 
 def test_cifar10_is_read_as_the_notebooks_ask(tmp_path, monkeypatch):
