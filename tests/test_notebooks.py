@@ -274,7 +274,7 @@ def test_what_the_text_names_is_there(name):
   prose = text(name)
   for target in re.findall(r"\]\((\w+\.ipynb)\)", prose):
     assert (ROOT / "notebooks" / target).exists(), target
-  for target in re.findall(r"github\.com/jaxgan/jaxgan/blob/main/([\w./]+)", prose):
+  for target in re.findall(r"github\.com/jaxgan/jaxgan/(?:blob|tree)/main/([\w./]+)", prose):
     assert (ROOT / target).exists(), target
   for module in re.findall(r"python -m experiments\.(\w+)", prose):
     assert (ROOT / "experiments" / f"{module}.py").exists(), module
