@@ -52,7 +52,7 @@ def executed(book: nbformat.NotebookNode, *, tiny: bool) -> nbformat.NotebookNod
   Raises:
     CellExecutionError: a cell raised.
   """
-  environment = {key: x for key, x in os.environ.items() if key not in ("MPLBACKEND",)}
+  environment = {key: x for key, x in os.environ.items() if key != "MPLBACKEND"}
   environment["JAXGAN_TINY"] = "1" if tiny else ""
   with workplace() as place:
     client = nbclient.NotebookClient(
@@ -74,7 +74,15 @@ def clean(book: nbformat.NotebookNode) -> None:
     if cell.cell_type != "code":
       continue
     cell.metadata.pop("execution", None)
-    kept = [output for output in cell.outputs if output.get("name") != "stderr"]
+    kept: list[nbformat.NotebookNode] = []
+    for output in cell.outputs:
+      if output.get("name") == "stderr":
+        continue
+      # Where a stream is cut is a matter of time.
+      if kept and output.output_type == kept[-1].output_type == "stream":
+        kept[-1].text += output.text
+      else:
+        kept.append(output)
     for output in kept:
       output.get("data", {}).pop("image/jpeg", None)
       output.get("metadata", {}).pop("image/jpeg", None)

@@ -199,11 +199,14 @@ def test_a_place_of_this_machine_is_not_stored(execute):
   with pytest.raises(ValueError, match="/home/me/run"):
     execute.clean(written)
   written.cells[0].outputs = [
+    nbformat.v4.new_output("stream", name="stdout", text="step 1\n"),
     nbformat.v4.new_output("stream", name="stderr", text="31 steps/s, see /home/me/run"),
+    nbformat.v4.new_output("stream", name="stdout", text="step 2\n"),
     nbformat.v4.new_output("display_data", {"image/png": "a", "image/jpeg": "b"}),
   ]
   execute.clean(written)
-  assert [dict(x.data) for x in written.cells[0].outputs] == [{"image/png": "a"}]
+  printed, drawn = written.cells[0].outputs
+  assert (printed.text, dict(drawn.data)) == ("step 1\nstep 2\n", {"image/png": "a"})
 
 
 def test_the_first_cell_is_the_same_and_knows_the_repository():
