@@ -17,7 +17,6 @@ from typing import Literal
 
 import jax
 import jax.numpy as jnp
-import tyro
 
 from experiments import restored
 from jaxgan import run, sampling
@@ -62,7 +61,7 @@ class Options:
 
 def parse(argv: Sequence[str] | None = None) -> Options:
   """Reads the flags."""
-  return tyro.cli(Options, args=argv, description=__doc__)
+  return run.read_flags(Options, argv, description=__doc__)
 
 
 def main(options: Options) -> None:
