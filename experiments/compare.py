@@ -25,9 +25,9 @@ History = list[tuple[int, Score]]
 class Options:
   """Compares the scores that runs have kept while they trained."""
 
-  workdir: Annotated[
+  workdirs: Annotated[
     tyro.conf.UseAppendAction[tuple[str, ...]],
-    tyro.conf.arg(metavar="FOLDER", aliases=["--workdirs"]),
+    tyro.conf.arg(metavar="FOLDER", aliases=["--workdir"]),
   ] = ()
   """Folder of a run; give it again for each run, or a list of them."""
   names: str = ""
@@ -40,7 +40,7 @@ class Options:
 
 def main(options: Options) -> None:
   """Reads, checks, draws and prints."""
-  folders = [pathlib.Path(folder) for each in options.workdir for folder in each.split(",")]
+  folders = [pathlib.Path(folder) for each in options.workdirs for folder in each.split(",")]
   if not folders:
     raise run.RunError("--workdir names the folder of a run, and is missing")
   names = options.names.split(",") if options.names else [folder.name for folder in folders]

@@ -13,12 +13,12 @@ import pathlib
 import re
 import sys
 from collections.abc import Callable, Sequence
-from typing import Literal
+from typing import Annotated, Literal
 
 import jax
 import jax.numpy as jnp
 
-from experiments import restored
+from experiments import choices, restored
 from jaxgan import run, sampling
 from jaxgan._files import replacing
 from jaxgan.run import artefacts
@@ -39,7 +39,7 @@ class Options:
   """Of a program. generator: from latents to pictures; seeds: from numbers to pictures, latents
   drawn inside; of generators that have styles, mapping: from latents to styles, and synthesis: from
   a style for each layer to pictures."""
-  batch: Literal["symbolic"] | int = "symbolic"
+  batch: Annotated[Literal["symbolic"] | int, choices.also("--batch-size")] = "symbolic"
   """Pictures that a call of the program makes: a number, or symbolic for as many as it is given."""
   platforms: str = ",".join(sampling.PLATFORMS)
   """List of what the program runs on: cpu, cuda, rocm, tpu."""

@@ -1,6 +1,7 @@
 """What programs that people start have in common: how flags are read, and how errors end them."""
 
 import contextlib
+import io
 import logging
 import os
 import pathlib
@@ -50,13 +51,27 @@ def read_flags(
   words = ["python", *([] if spec is None else ["-m"]), name, *([command] if command else [])]
   completes = bool(arguments) and arguments[0].replace("_", "-").startswith("--tyro-")
   more: dict[str, Any] = {} if default is None else {"default": default}
-  return tyro.cli(
-    options,
-    prog=name.rpartition(".")[2] if completes else " ".join(words),
-    args=arguments,
-    description=description,
-    **more,
-  )
+  with _completion() if completes else contextlib.nullcontext():
+    return tyro.cli(
+      options,
+      prog=name.rpartition(".")[2] if completes else " ".join(words),
+      args=arguments,
+      description=description,
+      **more,
+    )
+
+
+@contextlib.contextmanager
+def _completion() -> Iterator[None]:
+  """Around what prints a script of completion, which takes each line of a help for an offer."""
+  printed = io.StringIO()
+  try:
+    with contextlib.redirect_stdout(printed):
+      yield
+  finally:
+    for line in printed.getvalue().splitlines(keepends=True):
+      table = line.startswith("COMPLETION_SPEC = ")  # Python, in one line
+      sys.stdout.write(line.replace("\\n", " ") if table else line)
 
 
 @contextlib.contextmanager

@@ -99,10 +99,10 @@ SAME = {
   "--held-out": ("--test-split", "--validation"),
   "--ema": ("--average", "--averaged"),
 }
-# One word, two meanings: of one program it is a number of things that others name.
+# One word, two meanings, told apart by their types.
 APART = {
-  ("text_to_picture", "held_out"),  # texts, and not a split
-  ("translation", "held_out"),
+  ("text_to_picture", "held_out"),  # a number of texts, and not a split
+  ("sample arithmetic", "noise"),  # how much, and not whether
 }
 
 
@@ -129,15 +129,17 @@ def test_one_name_has_one_type():
 def plain(kind):
   """A type without whether it may be left out, and without the choices that it has."""
   args = [each for each in typing.get_args(kind) if each is not type(None)]
+  if typing.get_origin(kind) in (typing.Annotated, tuple):  # of several, each
+    return plain(args[0])
   if typing.get_origin(kind) is typing.Literal:
-    return "choice of numbers" if isinstance(args[0], int) else "text"
+    return plain(type(args[0]))
   if type(None) in typing.get_args(kind) and len(args) == 1:
     return plain(args[0])
   return {str: "text"}.get(kind, str(kind))
 
 
 WRONG = {
-  "classifier": ["--dataset=/nowhere/at-all"],
+  "classifier": ["--dataset={other}/pictures"],
   "compare": ["--workdir={empty}", "--workdir={other}"],
   "conditions": ["--workdir={empty}", "--classifier=x.npz"],
   "inversion": ["--workdir={other}", "--generator={empty}", "--images={other}"],
@@ -199,12 +201,12 @@ def test_what_nobody_foresaw_keeps_its_trace(error, monkeypatch):
 
 def test_a_reader_who_has_gone_is_no_error():
   code = "from jaxgan import run\nwith run.command_line():\n  print('x' * 10**6)"
-  process = subprocess.Popen(
+  with subprocess.Popen(
     [sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-  )
-  process.stdout.close()
-  assert process.stderr.read() == b""
-  assert process.wait(timeout=100) == 128 + signal.SIGPIPE
+  ) as process:
+    process.stdout.close()
+    assert process.stderr.read() == b""
+    assert process.wait(timeout=100) == 128 + signal.SIGPIPE
 
 
 def completed(folder, command, *words):
@@ -219,7 +221,7 @@ def completed(folder, command, *words):
     ["bash", "-c", script, "bash", *words], capture_output=True, text=True, env=os.environ
   )
   assert done.returncode == 0, done.stderr
-  return done.stdout.split()
+  return done.stdout.splitlines()
 
 
 @pytest.mark.parametrize(
@@ -227,7 +229,8 @@ def completed(folder, command, *words):
   [
     ("dcgan", "--lear", ["--learning-rate"]),
     ("sample", "--che", ["--checkpoint"]),
-    ("mixtures", "--mix", ["--mixture"]),
+    ("mixtures", "--mix", ["--mixture"]),  # whose help has several lines
+    ("compare", "--work", ["--workdir", "--workdirs"]),
   ],
 )
 def test_bash_completes_flags(command, begun, offered, tmp_path, capsys):
@@ -236,7 +239,7 @@ def test_bash_completes_flags(command, begun, offered, tmp_path, capsys):
   (tmp_path / command).write_text(printed.out)
   check = subprocess.run(["bash", "-n", tmp_path / command], capture_output=True, text=True)
   assert (check.returncode, check.stderr) == (0, "")
-  assert completed(tmp_path, command, begun) == offered
+  assert sorted(completed(tmp_path, command, begun)) == offered
 
 
 def test_completion_follows_choices(tmp_path, capsys):

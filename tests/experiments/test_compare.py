@@ -47,11 +47,11 @@ def test_what_does_not_compare_is_refused(tmp_path):
   a, b = kept(tmp_path / "a", [0.3]), kept(tmp_path / "b", [0.3], fake=50)
   out = tmp_path / "scores.png"
   for options, said in (
-    (dict(workdir=(a, b)), "fake 50 against 100"),
-    (dict(workdir=(a, str(tmp_path))), "holds no run"),
-    (dict(workdir=(a,), scores="ppl"), "has no such scores"),
-    (dict(workdir=(a, b), names="x,x"), "--names=x,x"),
-    (dict(workdir=(a, b), names="x"), "--names=x"),
+    (dict(workdirs=(a, b)), "fake 50 against 100"),
+    (dict(workdirs=(a, str(tmp_path))), "holds no run"),
+    (dict(workdirs=(a,), scores="ppl"), "has no such scores"),
+    (dict(workdirs=(a, b), names="x,x"), "--names=x,x"),
+    (dict(workdirs=(a, b), names="x"), "--names=x"),
   ):
     with pytest.raises(run.RunError, match=said):
       compare.main(compare.Options(**options, out=str(out)))
