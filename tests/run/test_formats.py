@@ -62,8 +62,8 @@ def test_the_data_are_small_and_have_no_number(old):
 def test_a_workdir_of_the_format_before_draws_its_pictures(old, tmp_path):
   sample.main(sample.Options(str(old), num=16, seed=5, out=str(tmp_path / "drawn.npz")))
   with np.load(tmp_path / "drawn.npz") as drawn, np.load(DATA / "format_0.npz") as made:
-    np.testing.assert_array_equal(drawn["latents"], made["latents"])
-    # Other processors and compilers sum in another order, which may turn a level of 255.
+    # Compilers and processors round otherwise: a last bit of latents, a level of 255 of pictures.
+    np.testing.assert_allclose(drawn["latents"], made["latents"], rtol=1e-6, atol=1e-6)
     difference = drawn["images"].astype(int) - made["images"].astype(int)
     assert np.abs(difference).max() <= 1
     assert made["images"].std() > 5  # pictures, and no grey
