@@ -1,10 +1,17 @@
 #!/usr/bin/env bash
-# Installs a wheel into an empty environment, outside of the checkout, and takes a step with it.
+# Installs a wheel into an empty environment, outside of the checkout, and takes a step with it. A
+# user's type checker finds its types.
 set -euo pipefail
 wheel=$(realpath "$1")
+user=$(realpath "$(dirname "$0")/typed_user.py")
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 cd "$folder"
+python3 - "$wheel" <<'PYTHON'
+import sys, zipfile
+names = {name.split("/")[0] for name in zipfile.ZipFile(sys.argv[1]).namelist()}
+assert {name for name in names if not name.endswith(".dist-info")} == {"jaxgan"}, names
+PYTHON
 python3 -m venv venv
 venv/bin/pip install -q "$wheel"
 venv/bin/python - <<'PYTHON'
@@ -35,3 +42,6 @@ assert all(jax.numpy.isfinite(x) for x in metrics.values()), metrics
 print("the wheel works:", jaxgan.__file__)
 PYTHON
 test -f venv/lib/python3*/site-packages/jaxgan/py.typed
+venv/bin/pip install -q 'mypy>=1.15'
+cp "$user" user.py
+venv/bin/mypy --strict --warn-unused-ignores user.py

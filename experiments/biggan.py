@@ -7,6 +7,7 @@ for CIFAR-10; `--preset=paper` has its width and average too.
 """
 
 import dataclasses
+from typing import Annotated
 
 import optax
 
@@ -27,7 +28,7 @@ class Config(run.Config):
   """Of the discriminator's."""
   adam_b2: run.Decay = 0.999
   """Decay of Adam's second moment; that of the first is 0."""
-  n_dis: run.Updates = 4
+  n_dis: Annotated[run.Updates, choices.also("--d-steps")] = 4
   """Discriminator updates to each of the generator's."""
   latent_dim: run.Width = 128
   """Dimensions of the normal latent; it divides by the blocks and one where it is hierarchical."""

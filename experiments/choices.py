@@ -34,6 +34,11 @@ def listed(choices: Mapping[str, Any], about: str) -> Any:
   return tyro.conf.arg(metavar="NAME", help=f"{about}: {', '.join(choices)}.")
 
 
+def also(*flags: str) -> Any:
+  """What `Annotated` tells tyro of a flag that other programs call by these names."""
+  return tyro.conf.arg(aliases=flags)
+
+
 class Averaged(Protocol):
   """Flags of a moving average whose half-life is told in pictures."""
 

@@ -10,7 +10,6 @@ from typing import Literal
 
 import jax
 import numpy as np
-import tyro
 
 from experiments import classifier
 from jaxgan import compilation, run, sampling
@@ -59,4 +58,4 @@ def main(options: Options) -> None:
 
 if __name__ == "__main__":
   with run.command_line():
-    main(tyro.cli(Options))
+    main(run.read_flags(Options))

@@ -202,4 +202,4 @@ def _path(dataset: data.Dataset, training: Training) -> pathlib.Path:
 
 if __name__ == "__main__":
   with run.command_line():
-    main(tyro.cli(Options))
+    main(run.read_flags(Options))

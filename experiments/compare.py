@@ -1,6 +1,6 @@
 """Scores of several runs over training: a plot by steps times batch size, and tables.
 
-    python -m experiments.compare --workdirs=/tmp/none,/tmp/ada --out=scores.png
+    python -m experiments.compare --workdir=/tmp/none --workdir=/tmp/ada --out=scores.png
 
 The runs were made with `--eval-every`. Scores of different protocols are refused. Steps times batch
 size are the pictures that were seen, but for systems whose critic is updated several times a step.
@@ -9,6 +9,7 @@ size are the pictures that were seen, but for systems whose critic is updated se
 import dataclasses
 import pathlib
 import sys
+from typing import Annotated
 
 import tyro
 
@@ -24,8 +25,11 @@ History = list[tuple[int, Score]]
 class Options:
   """Compares the scores that runs have kept while they trained."""
 
-  workdirs: str
-  """List of the runs' folders."""
+  workdirs: Annotated[
+    tyro.conf.UseAppendAction[tuple[str, ...]],
+    tyro.conf.arg(metavar="FOLDER", aliases=["--workdir"]),
+  ] = ()
+  """Folder of a run; give it again for each run, or a list of them."""
   names: str = ""
   """List of what to call them; by default as their folders."""
   scores: str = ""
@@ -36,11 +40,13 @@ class Options:
 
 def main(options: Options) -> None:
   """Reads, checks, draws and prints."""
-  folders = [pathlib.Path(folder) for folder in options.workdirs.split(",")]
+  folders = [pathlib.Path(folder) for each in options.workdirs for folder in each.split(",")]
+  if not folders:
+    raise run.RunError("--workdir names the folder of a run, and is missing")
   names = options.names.split(",") if options.names else [folder.name for folder in folders]
   if len(set(names)) < len(folders) or len(names) != len(folders):
     raise run.RunError(
-      f"--names={options.names} must be {len(folders)} different names, one for each of --workdirs"
+      f"--names={options.names} must be {len(folders)} different names, one for each --workdir"
     )
   histories = {
     name: seen(folder, options.scores.split(","))
@@ -56,7 +62,7 @@ def seen(folder: pathlib.Path, wanted: list[str]) -> History:
   """A run's scores by its steps times its batch size."""
   record = run.Record.load(folder)
   if record is None:
-    raise run.RunError(f"--workdirs: {folder} holds no run")
+    raise run.RunError(f"--workdir={folder} holds no run")
   batch_size = record.config["batch_size"]
   history = [
     (step * batch_size, score)
@@ -65,7 +71,7 @@ def seen(folder: pathlib.Path, wanted: list[str]) -> History:
   ]
   if not history:
     raise run.RunError(
-      f"--workdirs: {folder} has no such scores: train with --eval-every, and see --scores"
+      f"--workdir={folder} has no such scores: train with --eval-every, and see --scores"
     )
   return history
 
@@ -111,4 +117,4 @@ def cell(score: Score | None) -> str:
 
 if __name__ == "__main__":
   with run.command_line():
-    main(tyro.cli(Options))
+    main(run.read_flags(Options))

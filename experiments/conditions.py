@@ -224,4 +224,4 @@ def _draw(options: Options, drawn: Generator, columns: Array, noise: Array) -> l
 
 if __name__ == "__main__":
   with run.command_line():
-    main(tyro.cli(Options))
+    main(run.read_flags(Options))

@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import jax
-import tyro
 
 from experiments.restored import variables_of
 from jaxgan import run
@@ -176,4 +175,4 @@ def plot(
 
 if __name__ == "__main__":
   with run.command_line():
-    main(tyro.cli(Options))
+    main(run.read_flags(Options))

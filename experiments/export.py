@@ -15,13 +15,12 @@ import pathlib
 import re
 import sys
 from collections.abc import Callable, Sequence
-from typing import Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import tyro
 
-from experiments import restored
+from experiments import choices, restored
 from experiments.exported_inputs import Given, of_latents, of_network, of_program, quoted
 from jaxgan import run, sampling
 from jaxgan._files import replacing
@@ -45,7 +44,7 @@ class Options:
   """Of a program. generator: from latents to pictures; seeds: from numbers to pictures, latents
   drawn inside; of generators that have styles, mapping: from latents to styles, and synthesis: from
   a style for each layer to pictures."""
-  batch: Literal["symbolic"] | int = "symbolic"
+  batch: Annotated[Literal["symbolic"] | int, choices.also("--batch-size")] = "symbolic"
   """Pictures that a call of the program makes: a number, or symbolic for as many as it is given."""
   platforms: str = ",".join(sampling.PLATFORMS)
   """List of what the program runs on: cpu, cuda, rocm, tpu."""
@@ -67,7 +66,7 @@ class Options:
 
 def parse(argv: Sequence[str] | None = None) -> Options:
   """Reads the flags."""
-  return tyro.cli(Options, args=argv, description=__doc__)
+  return run.read_flags(Options, argv, description=__doc__)
 
 
 def main(options: Options) -> None:

@@ -367,4 +367,4 @@ def table(rows: list[dict[str, Any]]) -> str:
 if __name__ == "__main__":
   with run.command_line():
     run.use_compilation_cache()  # a start that goes on has compiled it all before
-    main(tyro.cli(Options))
+    main(run.read_flags(Options))

@@ -108,7 +108,7 @@ def parse(argv: Sequence[str] | None = None) -> Config:
   mixture = first.parse_known_args(argv)[0].mixture
   # An unknown mixture is left to tyro, which reports it like any other malformed flag.
   base = Config(mixture=mixture, **PRESETS[mixture]) if mixture in PRESETS else Config()
-  return tyro.cli(Config, default=base, args=argv, description=__doc__)
+  return run.read_flags(Config, argv, default=base, description=__doc__)
 
 
 def mixture_of(config: Config) -> gaussians.Mixture:

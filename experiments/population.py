@@ -8,8 +8,6 @@ import dataclasses
 import sys
 from typing import Literal
 
-import tyro
-
 from jaxgan import run
 
 
@@ -37,4 +35,4 @@ def main(options: Options) -> None:
 
 if __name__ == "__main__":
   with run.command_line():
-    main(tyro.cli(Options, description=__doc__))
+    main(run.read_flags(Options, description=__doc__))

@@ -74,4 +74,4 @@ def _walk(workdir: str) -> None:
 
 if __name__ == "__main__":
   with run.command_line():
-    main(tyro.cli(Options))
+    main(run.read_flags(Options))

@@ -183,4 +183,4 @@ _BY = ("critic", "features")
 
 if __name__ == "__main__":
   with run.command_line():
-    main(tyro.cli(Options))
+    main(run.read_flags(Options))

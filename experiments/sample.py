@@ -358,10 +358,10 @@ def command(argv: Sequence[str]) -> None:
       f"  {name:<12}{chosen.options.__doc__.splitlines()[0]}" for name, chosen in COMMANDS.items()
     )
     description = f"{Options.__doc__}\n\nOther commands, {prog} COMMAND --help:\n\n{listed}"
-    main(tyro.cli(Options, prog=prog, description=description, args=argv))
+    main(run.read_flags(Options, argv, description=description))
   elif argv[0] in COMMANDS:
     chosen = COMMANDS[argv[0]]
-    chosen.run(tyro.cli(chosen.options, prog=f"{prog} {argv[0]}", args=argv[1:]))
+    chosen.run(run.read_flags(chosen.options, argv[1:], command=argv[0]))
   else:
     raise run.RunError(f"{argv[0]} must be one of {', '.join(COMMANDS)}, or a flag of the sampler")
 

@@ -5,10 +5,11 @@ iteration a training step estimates, so that the discriminator's slope is bounde
 """
 
 import dataclasses
-from typing import Literal
+from typing import Annotated, Literal
 
 import optax
 
+from experiments import choices
 from jaxgan import latents, losses, models, run, training
 from jaxgan.training import objectives
 from jaxgan.types import ImageSpec
@@ -32,7 +33,7 @@ class Config(run.Config):
   """Decay of its second moment."""
   latent_dim: run.Width = 128
   """Dimensions of the normal latent."""
-  n_dis: run.Updates = 5
+  n_dis: Annotated[run.Updates, choices.also("--d-steps")] = 5
   """Discriminator updates to each of the generator's."""
   g_multiple: run.Updates = 2
   """Fakes of the generator's step, in batches."""

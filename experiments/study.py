@@ -22,11 +22,10 @@ import shutil
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import jax
 import numpy as np
-import tyro
 
 from experiments import choices, classifier, study_cells, study_table
 from experiments.study_cells import Cell, Judge, Population, Sizes
@@ -57,7 +56,7 @@ _FREE = ("out", "data_dir", "losses", "penalties", "cells", "hours", "checkpoint
 class Options:
   """Flags of the study."""
 
-  out: str
+  out: Annotated[str, choices.also("--workdir")]
   """Folder of the study. The same command goes on with one that was stopped."""
   dataset: str = "fashion_mnist"
   """A TFDS name, `digits` (embedded) or a path; it must have labels, unless --features is given."""
@@ -94,7 +93,7 @@ class Options:
   """Pictures in a batch."""
   width: run.Width = 16
   """Features of the networks at half the resolution; the paper has 64."""
-  samples: run.Samples = 2500
+  samples: Annotated[run.Samples, choices.also("--num")] = 2500
   """Samples that a run is scored by, and real pictures at most; the paper takes 10,000."""
   features: str = ""
   """lite0, inception, or a classifier's .npz; by default a small classifier of the data set itself,
@@ -306,4 +305,4 @@ if __name__ == "__main__":
   with run.command_line():
     run.keep_freed_memory()
     run.use_compilation_cache()
-    sys.exit(main(tyro.cli(Options, description=__doc__)))
+    sys.exit(main(run.read_flags(Options, description=__doc__)))

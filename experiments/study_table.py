@@ -18,7 +18,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-import tyro
 from jaxtyping import Float
 
 from experiments.study_cells import Cell, Result, Setting
@@ -400,4 +399,4 @@ def main(options: Options) -> None:
 
 if __name__ == "__main__":
   with run.command_line():
-    main(tyro.cli(Options, description=__doc__))
+    main(run.read_flags(Options, description=__doc__))

@@ -12,7 +12,7 @@ import dataclasses
 import hashlib
 import pathlib
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -20,6 +20,7 @@ import numpy as np
 import optax
 from flax import serialization
 
+from experiments import choices
 from jaxgan import compilation, losses, models, penalties, run, training
 from jaxgan._arrays import safe_sqrt
 from jaxgan._files import replacing
@@ -36,13 +37,13 @@ class Settings:
 
   encoder_steps: int = 2000
   """Steps of the encoder's training; the paper's are 200,000."""
-  encoder_batch: int = 16
+  encoder_batch: Annotated[int, choices.also("--encoder-batch-size")] = 16
   """Pictures in a batch, half of them samples; the paper's has 8."""
   encoder_width: int = 32
   """Features of the encoder at full resolution."""
   encoder_max_width: int = 128
   """Its most features."""
-  encoder_rate: float = 1e-3
+  encoder_rate: Annotated[float, choices.also("--encoder-learning-rate")] = 1e-3
   """Of its Adam; the paper has 1e-4 and another optimiser, Ranger."""
   unlock_from: float = 0.1
   """Share of the steps after which the second layer has a style of its own, the paper's 20,000."""
@@ -56,7 +57,7 @@ class Settings:
   """Of the distances of the layers' styles from the first one's."""
   style_weight: float = 0.1
   """Of the discriminator of styles, 0 for none."""
-  style_rate: float = 2e-4
+  style_rate: Annotated[float, choices.also("--style-learning-rate")] = 2e-4
   """Of its Adam; the paper has 2e-5, for as many more steps."""
   style_r1: float = 10.0
   """Of its R1, gamma, taken at every 16th step."""

@@ -226,4 +226,4 @@ def main(options: Options) -> None:
 
 if __name__ == "__main__":
   with run.command_line():
-    main(tyro.cli(Options))
+    main(run.read_flags(Options))

@@ -7,12 +7,11 @@ import dataclasses
 import pathlib
 import sys
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
-import tyro
 
-from experiments import translation
+from experiments import choices, translation
 from experiments.restored import positive
 from jaxgan import compilation, run, sampling
 from jaxgan.data import pictures
@@ -26,7 +25,7 @@ class Options:
 
   workdir: str
   """Folder of the run."""
-  input: str
+  input: Annotated[str, choices.also("--images")]
   """A picture, or a folder of them. They are cropped to their middle square, and made as large and
   as colourful as those that the run has learnt from."""
   out: str = "translated.png"
@@ -131,4 +130,4 @@ def _names(found: list[pathlib.Path]) -> list[str]:
 
 if __name__ == "__main__":
   with run.command_line():
-    main(tyro.cli(Options))
+    main(run.read_flags(Options))

@@ -22,7 +22,6 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 import numpy as np
-import tyro
 
 from experiments import translate, translation
 from experiments.restored import positive
@@ -190,4 +189,4 @@ def _unit(rows: np.ndarray) -> np.ndarray:
 
 if __name__ == "__main__":
   with run.command_line():
-    main(tyro.cli(Options))
+    main(run.read_flags(Options))

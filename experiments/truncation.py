@@ -167,4 +167,4 @@ def _mean(values: Sequence[Any]) -> float:
 
 if __name__ == "__main__":
   with run.command_line():
-    main(tyro.cli(Options))
+    main(run.read_flags(Options))

@@ -6,6 +6,7 @@ to a constant; it is trained towards its optimum, by RMSProp since momentum make
 
 import dataclasses
 import functools
+from typing import Annotated
 
 import optax
 
@@ -25,7 +26,7 @@ class Config(run.Config):
   """Dimensions of the normal latent."""
   clip: run.Bound = 0.01
   """c: bound on every parameter of the critic."""
-  n_critic: run.Updates = 5
+  n_critic: Annotated[run.Updates, choices.also("--d-steps")] = 5
   """Critic updates to each of the generator's."""
   n_critic_early: run.Updates = 100
   """The same during the first 25 updates of the generator and at every 500th."""

@@ -5,10 +5,11 @@ clipping. The critic has no batch norm, which would mix the examples of that gra
 """
 
 import dataclasses
-from typing import Literal
+from typing import Annotated, Literal
 
 import optax
 
+from experiments import choices
 from jaxgan import latents, layers, losses, models, penalties, run, training
 from jaxgan.training import objectives
 from jaxgan.types import ImageSpec
@@ -31,7 +32,7 @@ class Config(run.Config):
   """Decay of Adam's first moment; the paper's is 0 for residual networks."""
   latent_dim: run.Width = 128
   """Dimensions of the normal latent."""
-  n_critic: run.Updates = 5
+  n_critic: Annotated[run.Updates, choices.also("--d-steps")] = 5
   """Critic updates to each of the generator's."""
   penalty_weight: run.Weight = 10.0
   """lambda of equation 3."""

@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+import jaxgan
 from jaxgan._files import read_json, replacing
 from jaxgan.metrics import Score
 from jaxgan.run.config import Config, Record, RunError, read_config
@@ -165,6 +166,11 @@ def load_generator(path: str | os.PathLike[str]) -> LoadedGenerator:
   """
   with _opened(path) as file:
     metadata = file.metadata() or {}
+  if re.fullmatch(r"jaxgan\.generator ([2-9]|[1-9]\d+)", str(metadata.get("format")), re.ASCII):
+    raise RunError(
+      f"{path} is of the form {metadata['format']!r}, and jaxgan {jaxgan.__version__} reads "
+      f"{_FORM!r}: install a newer one"
+    )
   if metadata.get("format") != _FORM:
     raise RunError(
       f"{path} is of the form {metadata.get('format')!r} and not {_FORM!r}: weights of other "

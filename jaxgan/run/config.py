@@ -8,6 +8,7 @@ import dataclasses
 import json
 import os
 import pathlib
+import re
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -16,6 +17,7 @@ import tyro
 
 from jaxgan import data
 from jaxgan._files import read_json, replacing
+from jaxgan.run.command import read_flags
 from jaxgan.run.flags import (
   Count,
   Decay,
@@ -29,6 +31,7 @@ from jaxgan.run.flags import (
   check_fields,
   flag,
 )
+from jaxgan.run.formats import FORMAT, NAME, check_format
 from jaxgan.types import ImageSpec
 
 __all__ = [
@@ -40,6 +43,7 @@ __all__ = [
   "check_same_game",
   "parse",
   "read_config",
+  "span_of",
 ]
 
 
@@ -137,6 +141,9 @@ class Config:
   model_parallel: Count = 1
   """Devices that share one copy of the state, wide kernels in parts; it divides their number. Each
   such group takes a part of the batch."""
+  profile_steps: str | None = None
+  """Trace what host and devices do in some steps, for the profile page of TensorBoard: 100:110 for
+  the ten after step 100. The first step after a start compiles, which would fill the trace."""
   report: bool = True
   """At the end draw a latent walk and write report.html, a page about the run, into the workdir."""
   compilation_cache: bool = True
@@ -166,6 +173,10 @@ class Config:
       )
     if self.vary and not self.population:
       raise RunError(f"--vary={self.vary[0]} needs --population, the number of runs")
+    if span_of(self.profile_steps).stop > self.steps:
+      raise RunError(
+        f"--profile-steps={self.profile_steps} goes on behind the last step, --steps={self.steps}"
+      )
 
   def load(self) -> data.Dataset:
     """The pictures that the flags name; `jaxgan.run.load_data` has its errors speak of flags.
@@ -211,11 +222,36 @@ FREE = frozenset(
     "num_processes",
     "process_id",
     "model_parallel",
+    "profile_steps",
     "report",
     "compilation_cache",
     "override",
   }
 )
+
+_TRACED = 1000  # steps; traces of more are too large to be looked at
+
+
+def span_of(text: str | None) -> range:
+  """The steps of `--profile-steps`, by the number of those completed before; empty for None.
+
+  Raises:
+    RunError: they are none, or too many.
+
+  >>> span_of("100:110")
+  range(100, 110)
+  """
+  if text is None:
+    return range(0)
+  found = re.fullmatch(r"(\d{1,10}):(\d{1,10})", text, re.ASCII)
+  span = range(int(found[1]), int(found[2])) if found else range(0)
+  if not 0 < len(span) <= _TRACED:
+    raise RunError(
+      f"--profile-steps={text} must be FIRST:LAST, 100:110 for the ten steps after step 100, with "
+      f"{_TRACED:,} steps at most"
+    )
+  return span
+
 
 ConfigT = TypeVar("ConfigT", bound=Config)
 Presets = Mapping[str, Mapping[str, Any]]
@@ -242,7 +278,7 @@ def parse(
   preset = first.parse_known_args(argv)[0].preset
   # An unknown preset is left to tyro, which reports it like any other malformed flag.
   base = config_type(preset=preset, **presets[preset]) if preset in presets else config_type()
-  return tyro.cli(config_type, default=base, args=argv)
+  return read_flags(config_type, argv, default=base)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -266,7 +302,8 @@ class Record:
   def save(self, workdir: str | os.PathLike[str]) -> None:
     """Writes `config.json`; the file appears whole or not at all."""
     with replacing(_path(workdir)) as temporary:
-      temporary.write_text(json.dumps(self.content(), indent=2) + "\n")
+      written = {NAME: FORMAT, **self.content()}
+      temporary.write_text(json.dumps(written, indent=2) + "\n")
 
   @classmethod
   def load(cls, workdir: str | os.PathLike[str]) -> "Record | None":
@@ -275,7 +312,10 @@ class Record:
     if not path.exists():
       return None
     try:
-      return cls.of(read_json(path, 1 << 24))
+      content = read_json(path, 1 << 24)
+      writer = dict(content.get("environment", {})).get("jaxgan")
+      check_format(content.pop(NAME, 0), str(path), writer)
+      return cls.of(content)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
       raise RunError(
         f"{path} is damaged ({error}); delete it and start with the flags of the run"
@@ -296,7 +336,7 @@ class Record:
     return record
 
   def content(self) -> dict[str, Any]:
-    """What `save` writes, of JSON's types."""
+    """What `save` writes beside the format's number, of JSON's types."""
     return dataclasses.asdict(self) | {"spec": self.spec._asdict()}
 
   def _check(self) -> None:

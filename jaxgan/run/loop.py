@@ -2,16 +2,13 @@
 
 import contextlib
 import dataclasses
-import logging
 import pathlib
 import shlex
 import signal
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Sequence
 
-import absl.logging
 import jax
 
 from jaxgan import data, training
@@ -19,7 +16,8 @@ from jaxgan.metrics.health import Monitor
 from jaxgan.run import description, processes
 from jaxgan.run.calls import calls
 from jaxgan.run.checkpoints import PIXELS, Checkpoints, Note, Ranked
-from jaxgan.run.config import Config, Presets, Record, RunError, parse
+from jaxgan.run.command import command_line
+from jaxgan.run.config import Config, Presets, Record, parse
 from jaxgan.run.ending import together
 from jaxgan.run.evidence import NotFiniteError
 from jaxgan.run.interruption import Interruption
@@ -29,11 +27,12 @@ from jaxgan.run.logs import DivergedError, Log, Progress, Silence, Window
 from jaxgan.run.measures import curves
 from jaxgan.run.population import train_population
 from jaxgan.run.preparation import Build, evaluator, prepare
+from jaxgan.run.profile import Profile
 from jaxgan.run.startup import keep_freed_memory, use_compilation_cache
 from jaxgan.run.state import mesh_of, start
 from jaxgan.run.writing import writing
 
-__all__ = ["Build", "command_line", "main", "train"]
+__all__ = ["Build", "main", "train"]
 
 
 def main(
@@ -71,30 +70,6 @@ def report(workdir: str) -> None:
     reason = (str(error) or type(error).__name__).splitlines()[0]
     command = f"{_command()} -m experiments.report --workdir={shlex.quote(workdir)}"
     print(f"no report: {reason}; try again by: {command}", file=sys.stderr)
-
-
-@contextlib.contextmanager
-def command_line() -> Iterator[None]:
-  """What a program that people start wraps around its work.
-
-  A `RunError` or `DataError` ends it with the message and no trace, and libraries keep their hints
-  to themselves, and their logs of errors that they raise as well.
-  """
-  absl.logging.set_verbosity(absl.logging.FATAL)
-  # Of writes that fail together orbax raises the first; asyncio would print traces of the others.
-  logging.getLogger("asyncio").setLevel(logging.CRITICAL)
-  sys.unraisablehook = _unraisable
-  try:
-    yield
-  except (RunError, data.DataError) as error:
-    print(f"error: {error}", file=sys.stderr)
-    sys.exit(2)
-
-
-def _unraisable(hint: Any) -> None:
-  # tensorstore leaves one for each write under way when another one has failed, and been raised.
-  if str(hint.exc_value) != "Event loop is closed":
-    sys.__unraisablehook__(hint)
 
 
 def train(build: Build, config: Config) -> int:
@@ -183,6 +158,7 @@ def _train(build: Build, config: Config, retry: int, interruption: Interruption)
       )
     )
     window = Window(lambda: batches.wait_seconds, note.pending)
+    profile = stack.enter_context(Profile(config, step, progress.say))
 
     def scored() -> Ranked:
       if evaluate is None:
@@ -211,7 +187,11 @@ def _train(build: Build, config: Config, retry: int, interruption: Interruption)
         checkpoints.rank(step, scored())
         reported()
       for steps, call in calls(system, mesh, batches, step, config.steps, config.steps_per_call):
-        game, metrics = call(game)
+        if profile.begins(step, steps):
+          with window.paused():
+            profile.start(game)
+        with profile.step(step):
+          game, metrics = call(game)
         window.add(metrics, steps)
         if started:
           jax.block_until_ready(metrics)
@@ -223,6 +203,9 @@ def _train(build: Build, config: Config, retry: int, interruption: Interruption)
           started = 0.0
         step += steps
         progress.advance(steps)
+        if profile.ends(step):
+          with window.paused():
+            profile.stop(game)
 
         last = step == config.steps
         stopping = interruption.signal is not None

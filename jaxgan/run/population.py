@@ -30,6 +30,7 @@ from jaxgan.run.lock import locked
 from jaxgan.run.logs import Log, Progress
 from jaxgan.run.members import Member, members_of, scalar_build
 from jaxgan.run.preparation import Build, Plan, evaluator, prepare
+from jaxgan.run.profile import Profile
 from jaxgan.run.ranking import append_ranking, ranking_table
 from jaxgan.run.reports import Report
 from jaxgan.run.writing import writing
@@ -186,10 +187,14 @@ def train_population(build: Build, config: Config) -> int:
       if (best := scored()) is not None:
         checkpoints.rank(step, best)
       reported()
+    profile = stack.enter_context(Profile(config, step, progress.say))
     started = time.perf_counter()
     clock, since = started, step
     for steps in spans(plan.system, step, config.steps, config.steps_per_call):
-      game, metrics = play(game, source, order(step, steps))
+      if profile.begins(step, steps):
+        profile.start(game)
+      with profile.step(step):
+        game, metrics = play(game, source, order(step, steps))
       pending.append(metrics)
       if len(pending) > _AHEAD:
         jax.block_until_ready(pending[-1 - _AHEAD])
@@ -202,6 +207,8 @@ def train_population(build: Build, config: Config) -> int:
         since, started = step + steps, 0.0
       step += steps
       progress.advance(steps)
+      if profile.ends(step):
+        profile.stop(game)
 
       last, stopping = step == config.steps, interruption.signal is not None
       if last or step % config.log_every == 0:

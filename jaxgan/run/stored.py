@@ -21,9 +21,11 @@ from typing import Any
 import jax
 import numpy as np
 
+import jaxgan
 from jaxgan._files import read_json
 from jaxgan.run.config import RunError
 from jaxgan.run.flags import flag
+from jaxgan.run.formats import FORMAT, NAME, check_format, format_of, sealed
 from jaxgan.run.processes import local
 from jaxgan.training import Game
 from jaxgan.types import Array
@@ -41,7 +43,7 @@ __all__ = [
   "storable",
 ]
 
-_CHECKSUM, _FORMS, _NOTE = "crc32", "forms", "note"
+_CHECKSUM, _FORMS, _NOTE, _WRITER = "crc32", "forms", "note", "jaxgan"
 # Bytes of what describes a checkpoint, and of what it may have beside its arrays.
 _LARGEST = 1 << 26
 _MOST = 100_000  # files, and leaves
@@ -105,27 +107,31 @@ def metadata(stored: Game, note: Note) -> dict[str, Any]:
   Raises:
     RunError: it is more than is read again.
   """
-  written = dataclasses.asdict(note)
+  written, number = dataclasses.asdict(note), sealed(FORMAT)
   if len(json.dumps(written)) > _LARGEST - 1024:
     raise RunError(
       f"the figures of the steps since the last line of the log have more than {_LARGEST >> 20} "
       f"MB, too many for a checkpoint: give a smaller {flag('log_every')}"
     )
   return {
-    _CHECKSUM: checksum(map(local, jax.tree.leaves(stored)), written),
+    NAME: number,
+    _WRITER: jaxgan.__version__,
+    _CHECKSUM: checksum(map(local, jax.tree.leaves(stored)), written, number),
     _FORMS: _digest(_forms(_named(stored))),
     _NOTE: written,
   }
 
 
-def checksum(leaves: Any, note: dict[str, Any] | None) -> str:
-  """Of all bytes of leaves in their order, then of the JSON beside them."""
+def checksum(leaves: Any, note: dict[str, Any] | None, number: str | None = None) -> str:
+  """Of all bytes of leaves in their order, then of the JSON and the format beside them."""
   total = 0
   for leaf in leaves:
     # Bytes where they lie; bfloat16 has no buffer of its own.
     total = zlib.crc32(np.ascontiguousarray(leaf).reshape(-1).view(np.uint8).data, total)
   if note is not None:  # older checkpoints have none
     total = zlib.crc32(json.dumps(note, sort_keys=True).encode(), total)
+  if number is not None:
+    total = zlib.crc32(number.encode(), total)
   return f"{total:08x}"
 
 
@@ -151,7 +157,7 @@ def reading(folder: pathlib.Path) -> Iterator[None]:
 
   Raises:
     DamagedError: what failed proves that it is another than was written.
-    RunError: it may be whole, but cannot be read at this moment.
+    RunError: it may be whole, but cannot be read at this moment, or by this version.
   """
   try:
     yield
@@ -182,7 +188,8 @@ def check(folder: pathlib.Path, like: Game) -> None:
   """
   with reading(folder):
     _check_files(folder, sum(map(_size, jax.tree.leaves(like))))
-    written, saved = _metadata(folder), leaves_of(folder)
+    written = _metadata(folder)  # first, since it tells of which format the rest is
+    saved = leaves_of(folder)
     there, here = _forms(saved), _forms(_named(like))
     if there == here:
       for name, leaf in saved.items():
@@ -193,7 +200,7 @@ def check(folder: pathlib.Path, like: Game) -> None:
       if folder.name != f"step_{step}":
         raise ValueError(f"it is of step {step}")
       leaves = (saved[name].read().result() for name in here)
-      found = checksum(leaves, written.get(_NOTE))
+      found = checksum(leaves, written.get(_NOTE), written.get(NAME))
       if written.get(_CHECKSUM, found) not in (found, None):
         raise ValueError("its checksum is another")
       _note(written, like.key.shape[:-1])  # each member of a population has a key
@@ -283,7 +290,10 @@ def _proves(error: Exception) -> bool:
 
 
 def _metadata(folder: pathlib.Path) -> dict[str, Any]:
-  return read_json(folder / "_CHECKPOINT_METADATA", _LARGEST)["custom_metadata"] or {}
+  """What was written beside the leaves, by a version that is not later than this one."""
+  written = read_json(folder / "_CHECKPOINT_METADATA", _LARGEST)["custom_metadata"] or {}
+  check_format(format_of(written.get(NAME)), _said(folder), written.get(_WRITER))
+  return written
 
 
 def leaves_of(folder: pathlib.Path) -> dict[str, Any]:

@@ -29,7 +29,7 @@ def kept(folder, values, batch_size=8, fake=100):
 def test_runs_are_compared_at_equal_numbers_of_pictures(tmp_path, capsys):
   folders = kept(tmp_path / "a", [0.3, 0.2]), kept(tmp_path / "b", [0.4], batch_size=16)
   out = tmp_path / "scores.png"
-  compare.main(compare.Options(",".join(folders), "plain,ADA", out=str(out)))
+  compare.main(compare.Options(folders, "plain,ADA", out=str(out)))
   table, second = capsys.readouterr().out.strip().split("\n\n")
   assert table.splitlines() == [
     "| KD (net), after steps x batch size | plain | ADA |",
@@ -39,7 +39,7 @@ def test_runs_are_compared_at_equal_numbers_of_pictures(tmp_path, capsys):
   ]
   assert second.startswith("| precision (net)")
   assert out.read_bytes().startswith(b"\x89PNG")
-  compare.main(compare.Options(",".join(folders), scores="precision", out=str(out)))
+  compare.main(compare.Options(folders, scores="precision", out=str(out)))
   assert "KD" not in capsys.readouterr().out
 
 
@@ -47,11 +47,11 @@ def test_what_does_not_compare_is_refused(tmp_path):
   a, b = kept(tmp_path / "a", [0.3]), kept(tmp_path / "b", [0.3], fake=50)
   out = tmp_path / "scores.png"
   for options, said in (
-    (dict(workdirs=f"{a},{b}"), "fake 50 against 100"),
-    (dict(workdirs=f"{a},{tmp_path}"), "holds no run"),
-    (dict(workdirs=a, scores="ppl"), "has no such scores"),
-    (dict(workdirs=f"{a},{b}", names="x,x"), "--names=x,x"),
-    (dict(workdirs=f"{a},{b}", names="x"), "--names=x"),
+    (dict(workdirs=(a, b)), "fake 50 against 100"),
+    (dict(workdirs=(a, str(tmp_path))), "holds no run"),
+    (dict(workdirs=(a,), scores="ppl"), "has no such scores"),
+    (dict(workdirs=(a, b), names="x,x"), "--names=x,x"),
+    (dict(workdirs=(a, b), names="x"), "--names=x"),
   ):
     with pytest.raises(run.RunError, match=said):
       compare.main(compare.Options(**options, out=str(out)))

@@ -88,6 +88,30 @@ def test_tensorboard_holds_scalars_and_pictures(workdir):
   assert "samples/image/0" in tags["images"] or "samples" in "".join(tags["tensors"])
 
 
+def test_tensorboard_compares_runs_by_flags_and_last_figures(workdir):
+  """As its page of hyperparameters asks for them."""
+  from tensorboard.backend.event_processing import data_provider, plugin_event_multiplexer
+  from tensorboard.context import RequestContext
+  from tensorboard.plugins import base_plugin
+  from tensorboard.plugins.hparams import api_pb2, backend_context, list_session_groups
+
+  runs = plugin_event_multiplexer.EventMultiplexer().AddRunsFromDirectory(str(workdir), "tests")
+  provider = data_provider.MultiplexerDataProvider(runs.Reload(), str(workdir))
+  page = backend_context.Context(base_plugin.TBContext(data_provider=provider))
+  statuses = [api_pb2.STATUS_UNKNOWN, api_pb2.STATUS_SUCCESS]
+  asked = api_pb2.ListSessionGroupsRequest(allowed_statuses=statuses, slice_size=9)
+  handler = list_session_groups.Handler(RequestContext(), page, "", asked)
+  (group,) = handler.run().session_groups
+  assert group.hparams["learning_rate"].number_value == 2e-4
+  assert group.hparams["width"].number_value == 4
+  assert group.hparams["game"].string_value == "alternating"
+  figures = {value.name.tag: (value.training_step, value.value) for value in group.metric_values}
+  last = [line for line in lines(workdir) if line["step"] == 6]
+  for name in ("loss_D", "loss_G", "sliced_wasserstein"):
+    (expected,) = (line[name] for line in last if name in line)
+    assert figures[name] == (6, pytest.approx(expected, rel=1e-6))  # float32 there
+
+
 def test_another_config_is_refused_before_anything_is_done(workdir, capsys):
   before = (workdir / "metrics.jsonl").read_bytes()
   assert main(workdir, "--steps=8", "--learning-rate=1e-3") == 2

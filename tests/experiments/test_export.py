@@ -355,6 +355,7 @@ def test_weights_that_do_not_fit_are_refused(workdir, tmp_path):
   ("metadata", "message"),
   [
     ({"format": "other"}, "is of the form 'other'"),
+    ({"format": "jaxgan.generator 12"}, "'jaxgan.generator 12', .*: install a newer one"),
     ({"record": "{"}, "is damaged: its metadata tell no run"),
     ({"record": "[]"}, "is damaged: its metadata tell no run"),
     ({"step": "x"}, "is damaged: its metadata tell no run"),
