@@ -111,7 +111,7 @@ _SMALL: dict[str, Any] = dict(latent_dim=64, style_dim=64, depth=2)
 PRESETS: run.Presets = {
   "quick": dict(width=8, max_width=32, kernels=2, attention=8, steps=600, **_SMALL),
   "measured": dict(
-    dataset="emoji64/train", width=16, max_width=64, kernels=4, steps=1500, **_SMALL
+    dataset="emoji64/train", width=16, max_width=64, kernels=4, steps=3000, **_SMALL
   ),
   "paper": dict(
     dataset="cifar10",
