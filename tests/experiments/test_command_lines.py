@@ -167,12 +167,21 @@ def test_what_a_person_can_mend_ends_with_a_line(command, tmp_path, capsys):
   assert not (tmp_path / "other").exists()
 
 
-@pytest.mark.parametrize("command", ["dcgan", "sample", "sample walk", "evaluate", "mixtures"])
-def test_an_unknown_or_missing_flag_is_an_error_of_usage(command, capsys):
-  assert start(command, "--workdir=/tmp/x", "--stepz=3") == 2
-  assert "--stepz" in capsys.readouterr().err
+USED = pytest.mark.parametrize(
+  "command", ["dcgan", "sample", "sample walk", "evaluate", "mixtures"]
+)
+
+
+@USED  # first, since older versions of tyro remember in one process what was unknown
+def test_a_missing_flag_is_an_error_of_usage(command, capsys):
   assert start(command) == 2
   assert "--workdir" in capsys.readouterr().err
+
+
+@USED
+def test_an_unknown_flag_is_an_error_of_usage(command, capsys):
+  assert start(command, "--workdir=/tmp/x", "--stepz=3") == 2
+  assert "--stepz" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
