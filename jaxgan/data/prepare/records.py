@@ -116,16 +116,19 @@ def write(
     shards = max(1, round(size / _SHARD_BYTES))
   portion = -(-most // shards)
   writer = tfds.core.SequentialWriter(info, portion, file_format="array_record")
-  writer.initialize_splits(list(splits))
-  writer.add_examples(
-    {name: _examples(part, spool, shape[-1], bool(classes)) for name, part in splits.items()}
-  )
-  writer.close_all()
+  examples = {
+    split: _examples(records, spool, shape[-1], bool(classes)) for split, records in splits.items()
+  }
   try:
+    writer.initialize_splits(list(splits))
+    writer.add_examples(examples)
+    writer.close_all()
     for split, records in splits.items():
       ends = {*range(0, len(records), portion), *range(portion - 1, len(records), portion)}
-      # Of each file the first and the last: its writer may not tell of a full disk.
+      # Of each file the first and the last, whatever the writer says of a full disk.
       list(catalogue.open_prepared(folder, split).read(sorted({*ends, len(records) - 1})))
+  except RuntimeError as error:  # of array_record
+    raise OSError(f"{error}") from error
   except DataError as error:
     raise OSError(f"what was written cannot be read: {error.__cause__}") from error
   return sum(path.stat().st_size for path in folder.iterdir())
