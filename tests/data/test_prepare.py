@@ -234,6 +234,8 @@ def test_labels_from_a_table(folder, tmp_path):
     "dog/3.png": "9",
   }
   assert set(left_out(findings).values()) == {"unlabelled"}
+  assert findings.missing == ["gone.png"]
+  assert "not in the source, such as gone.png" in str(findings)
   assert len(findings.left_out) == 3
 
 
@@ -472,10 +474,14 @@ def test_a_set_that_cannot_be_read_back_is_no_set(folder, tmp_path, monkeypatch)
     for path in pathlib.Path(writer._data_dir).glob("*array_record*"):
       path.write_bytes(path.read_bytes()[:-100])
 
-  monkeypatch.setattr(tfds.core.SequentialWriter, "close_all", cut)
-  with pytest.raises(data.DataError, match=r"cannot write --out=.*out.*free space"):
-    make(folder, tmp_path / "out")
-  assert not (tmp_path / "out").exists()
+  def fail(writer):  # as array_record does
+    raise RuntimeError("write() failed: File too large")
+
+  for function, message in ((cut, "what was written cannot be read"), (fail, "File too large")):
+    monkeypatch.setattr(tfds.core.SequentialWriter, "close_all", function)
+    with pytest.raises(data.DataError, match=rf"cannot write --out=.*{message}.*free space"):
+      make(folder, tmp_path / "out")
+    assert [path.name for path in tmp_path.iterdir()] == ["source"]
 
 
 @pytest.mark.parametrize(
@@ -512,6 +518,11 @@ def test_sources_that_are_none(tmp_path):
   path.write_bytes(content.replace(b"PK\x01\x02", b"PK\x01\x03"))
   with pytest.raises(data.DataError, match=r"cannot read --source=.*fetch it again"):
     make(path, tmp_path / "out")
+  for place in ("a\0b", "~nobody-of-this-name/x", "a" * 300):
+    with pytest.raises(data.DataError, match=r"is no path|nothing lies at|cannot (read|write)"):
+      make(place, tmp_path / "out")
+    with pytest.raises(data.DataError, match=r"is no path|nothing lies at|cannot (read|write)"):
+      make(path, place)
   (tmp_path / "empty").mkdir()
   with pytest.raises(data.DataError, match="has no usable picture: it is empty"):
     make(tmp_path / "empty", tmp_path / "out")

@@ -55,7 +55,7 @@ class Options:
   """Leave out pictures whose square (see --crop) has fewer pixels a side, instead of enlarging
   them; by default the resolution."""
   validation: float = 0.0
-  """Share of the pictures to set apart as the split validation, such as 0.1."""
+  """Share of the pictures of the split train to set apart as the split validation, such as 0.1."""
   near_duplicates: bool = False
   """Also leave out pictures that look nearly like an earlier one: the same in another size or
   compression."""
@@ -81,12 +81,27 @@ def prepare(options: Options) -> Findings:
   Raises:
     DataError: a flag is out of range, nothing usable is found, or the folder cannot be written;
       nothing is left behind.
+
+  >>> from PIL import Image
+  >>> with tempfile.TemporaryDirectory() as folder:
+  ...   os.mkdir(f"{folder}/mine")
+  ...   Image.new("RGB", (90, 60), "red").save(f"{folder}/mine/photo.png")
+  ...   Image.new("RGB", (60, 60), "red").save(f"{folder}/mine/cut.png")
+  ...   findings = prepare(Options(f"{folder}/mine", f"{folder}/set", resolution=32))
+  ...   print(findings.splits, findings.left_out)
+  {'train': 1} [LeftOut(file='photo.png', kind='duplicate', why='as cut.png')]
   """
   _check(options)
   require("PIL.Image", "reading pictures")
   require("tensorflow_datasets", "writing a data set")
-  source, out = (pathlib.Path(path).expanduser() for path in (options.source, options.out))
-  _check_places(source, out, options.overwrite)
+  try:
+    source, out = (pathlib.Path(path).expanduser() for path in (options.source, options.out))
+    _check_places(source, out, options.overwrite)
+    out = out.resolve()
+  except (OSError, RuntimeError, ValueError) as error:  # names that are too long, loops of links
+    raise DataError(
+      f"--source={options.source} or --out={options.out} is no path ({error}): check both"
+    ) from error
   with open_source(source) as files, _in_place(out) as new:
     return _prepare(options, files, new, options.name or _name_of(out))
 
@@ -124,7 +139,7 @@ def _table(options: Options) -> pathlib.Path:
 
 def _name_of(out: pathlib.Path) -> str:
   """A name as TFDS wants it."""
-  name = re.sub("[^a-z0-9]+", "_", out.resolve().name.lower()).strip("_")
+  name = re.sub("[^a-z0-9]+", "_", out.name.lower()).strip("_")
   return name if name[:1].isalpha() else f"pictures_{name}".rstrip("_")
 
 
@@ -196,7 +211,8 @@ class _Work:
       why = "its content is no picture" if plain else error.strerror or str(error)
       return LeftOut(file.name, kind, why)
     except Exception as error:  # decoders and zipfile raise nearly anything
-      return LeftOut(file.name, "damaged", f"{type(error).__name__}: {error}")
+      why = str(error).partition("\n")[0]
+      return LeftOut(file.name, "damaged", why or type(error).__name__)
     height, width = picture.shape[:2]
     if options.crop == "none" and height != width:
       return LeftOut(file.name, "not square", f"{width}x{height} pixels")
@@ -268,7 +284,10 @@ def _sorted_out(
     )
   class_of: Mapping[str, str] = {}
   if table is not None and inside:
-    class_of = labels.from_table(table, [file.name for file in inside])
+    found = labels.from_table(table, [file.name for file in inside])
+    class_of = found.classes
+    everything = {file.name for file in files}
+    findings.missing = [name for name in found.missing if name not in everything]
     for file in inside:
       if file.name not in class_of:
         why = f"it is not in {table.name}"

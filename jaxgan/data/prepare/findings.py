@@ -52,6 +52,7 @@ class Findings:
     splits: pictures of each split.
     classes: pictures of each class.
     left_out: the others.
+    missing: files of the table of labels that the source has not.
   """
 
   source: str
@@ -62,12 +63,14 @@ class Findings:
   splits: dict[str, int] = dataclasses.field(default_factory=dict)
   classes: dict[str, int] = dataclasses.field(default_factory=dict)
   left_out: list[LeftOut] = dataclasses.field(default_factory=list)
+  missing: list[str] = dataclasses.field(default_factory=list)
 
   def content(self) -> dict[str, Any]:
     """All of it, of JSON's types."""
     by_kind = self._by_kind()
     return dataclasses.asdict(self) | {
       "source": shown(self.source),
+      "missing": [shown(name) for name in self.missing],
       "left_out": {
         kind: [{"file": shown(each.file), "why": shown(each.why)} for each in found]
         for kind, found in by_kind.items()
@@ -97,6 +100,9 @@ class Findings:
       rows += [("", None, f"{shown(each.file)}: {shown(each.why)}") for each in found[:_SHOWN]]
       if len(found) > _SHOWN:
         rows.append(("", None, f"and {len(found) - _SHOWN:,} more"))
+    if self.missing:
+      first = f"files of the table are not in the source, such as {shown(self.missing[0])}"
+      rows.append(("missing", len(self.missing), first))
     wide = max(len(name) for name, *_ in rows)
     return "\n".join(
       f"{name:{wide}}  {'' if count is None else f'{count:,}':>9}  {about}".rstrip()

@@ -3,10 +3,11 @@
 import csv
 import pathlib
 from collections.abc import Collection, Sequence
+from typing import NamedTuple
 
 from jaxgan.data.errors import DataError
 
-__all__ = ["by_folder", "from_table", "in_order"]
+__all__ = ["Table", "by_folder", "from_table", "in_order"]
 
 _FILES = ("file_name", "filename", "file", "path", "image")
 _CLASSES = ("label", "class", "category")
@@ -32,7 +33,19 @@ def by_folder(names: Sequence[str]) -> dict[str, str]:
   return classes if len(set(classes.values())) > 1 else {}
 
 
-def from_table(path: pathlib.Path, names: Sequence[str]) -> dict[str, str]:
+class Table(NamedTuple):
+  """What a table tells.
+
+  Attributes:
+    classes: of each picture that it has.
+    missing: the others that it has.
+  """
+
+  classes: dict[str, str]
+  missing: list[str]
+
+
+def from_table(path: pathlib.Path, names: Sequence[str]) -> Table:
   """The classes that a table gives.
 
   Args:
@@ -41,7 +54,7 @@ def from_table(path: pathlib.Path, names: Sequence[str]) -> dict[str, str]:
     names: of the pictures, with `/`.
 
   Returns:
-    The class of each picture that the table has.
+    The class of each picture that the table has, and what else it has.
 
   Raises:
     DataError: the table cannot be read, or a row is wrong; the message names the row.
@@ -76,7 +89,7 @@ def from_table(path: pathlib.Path, names: Sequence[str]) -> dict[str, str]:
       f"--labels={path} has none of the pictures: line {first[0]} names '{first[1]}', and the "
       f"source holds '{names[0]}'. Write paths as they are in the source"
     )
-  return labelled
+  return Table(labelled, [name for name in classes if name not in known])
 
 
 def in_order(classes: Collection[str]) -> list[str]:

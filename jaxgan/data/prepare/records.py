@@ -137,7 +137,8 @@ def write(
 def _examples(
   records: Sequence[Record], spool: Spool, channels: int, labelled: bool
 ) -> Iterator[dict[str, Any]]:
-  for record in records:
+  bar = require("tqdm", "writing a data set").tqdm
+  for record in bar(records, "writing", unit=" pictures", leave=False, disable=None):
     content = spool.read(record.place)
     if record.channels != channels:  # grey among colour
       content = to_png(pictures.fit(pictures.decode(io.BytesIO(content)), channels=channels))
