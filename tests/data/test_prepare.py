@@ -143,7 +143,9 @@ def test_sub_folders_are_classes(folder, tmp_path):
   assert make(folder, tmp_path / "plain", labels="none").classes == {}
   assert {label for _, label in stored(tmp_path / "plain").values()} == {None}
   draw(folder / "beside.png")
-  assert make(folder, tmp_path / "mixed").classes == {}
+  findings = make(folder, tmp_path / "mixed")
+  assert findings.classes == {}
+  assert "as pictures lie beside sub-folders (1: beside.png ...)" in str(findings)
 
 
 def test_sub_folders_named_as_splits_are_splits(tmp_path):
@@ -192,13 +194,17 @@ def test_the_same_files_however_many_workers(folder, tmp_path, workers):
 
 
 def test_an_archive_gives_what_its_folder_gives(folder, tmp_path):
-  shutil.make_archive(str(tmp_path / "packed"), "zip", folder)
   make(folder, tmp_path / "one" / "out")
-  make(tmp_path / "packed.zip", tmp_path / "two" / "out")
-  one, two = files_of(tmp_path / "one" / "out"), files_of(tmp_path / "two" / "out")
-  assert json.loads(one.pop(prepare.REPORT)).pop("source") == str(folder)
-  assert json.loads(two.pop(prepare.REPORT)).pop("source") == str(tmp_path / "packed.zip")
-  assert one == two
+  one = files_of(tmp_path / "one" / "out")
+  report = json.loads(one.pop(prepare.REPORT))
+  shutil.make_archive(str(tmp_path / "two"), "zip", folder)
+  shutil.make_archive(str(tmp_path / "three"), "zip", folder.parent, folder.name)
+  for name in ("two", "three"):
+    make(tmp_path / f"{name}.zip", tmp_path / name / "out")
+    other = files_of(tmp_path / name / "out")
+    source = {"source": str(tmp_path / f"{name}.zip")}
+    assert json.loads(other.pop(prepare.REPORT)) == report | source
+    assert other == one
 
 
 def test_no_tensorflow_is_needed(folder, tmp_path):

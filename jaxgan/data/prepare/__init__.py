@@ -297,6 +297,9 @@ def _sorted_out(
     rests = {f.name: f.name.partition("/")[2] if splits else f.name for f in inside}
     by_rest = labels.by_folder(list(rests.values()))
     class_of = {name: by_rest[rest] for name, rest in rests.items() if by_rest}
+    beside = [name for name, rest in rests.items() if "/" not in rest]
+    if 0 < len(beside) < len(rests):
+      findings.beside = beside
   labels.in_order(set(class_of.values()))  # refuses names before the work
   return inside, split_of, class_of
 

@@ -53,6 +53,7 @@ class Findings:
     classes: pictures of each class.
     left_out: the others.
     missing: files of the table of labels that the source has not.
+    beside: pictures because of which sub-folders are no classes.
   """
 
   source: str
@@ -64,6 +65,7 @@ class Findings:
   classes: dict[str, int] = dataclasses.field(default_factory=dict)
   left_out: list[LeftOut] = dataclasses.field(default_factory=list)
   missing: list[str] = dataclasses.field(default_factory=list)
+  beside: list[str] = dataclasses.field(default_factory=list)
 
   def content(self) -> dict[str, Any]:
     """All of it, of JSON's types."""
@@ -71,6 +73,7 @@ class Findings:
     return dataclasses.asdict(self) | {
       "source": shown(self.source),
       "missing": [shown(name) for name in self.missing],
+      "beside": [shown(name) for name in self.beside],
       "left_out": {
         kind: [{"file": shown(each.file), "why": shown(each.why)} for each in found]
         for kind, found in by_kind.items()
@@ -94,6 +97,9 @@ class Findings:
     rows += [(f"  {split}", count, "") for split, count in self.splits.items()]
     if self.classes:
       rows.append(("classes", len(self.classes), _extremes(self.classes)))
+    if self.beside:
+      count, first = len(self.beside), shown(self.beside[0])
+      rows.append(("classes", 0, f"as pictures lie beside sub-folders ({count:,}: {first} ...)"))
     rows.append(("left out", len(self.left_out), ""))
     for kind, found in self._by_kind().items():
       rows.append((f"  {kind}", len(found), KINDS[kind]))

@@ -36,7 +36,8 @@ class File:
 def open_source(source: pathlib.Path) -> Iterator[list[File]]:
   """All files of a folder, searched to its depths, or of a zip archive, by name.
 
-  Hidden files are left out. Names of an archive lead nowhere: they are only read.
+  Hidden files are left out. Names of an archive lead nowhere: they are only read. A folder that
+  holds all of an archive is no part of the names.
 
   Args:
     source: folder or archive.
@@ -85,11 +86,15 @@ def _of_folder(folder: pathlib.Path) -> list[File]:
 
 
 def _of_archive(archive: zipfile.ZipFile) -> list[File]:
-  members = ((each.filename.replace("\\", "/"), each) for each in archive.infolist())
+  named = ((each.filename.replace("\\", "/"), each) for each in archive.infolist())
+  members = [(name, member) for name, member in named if name[-1:] not in ("", "/")]
+  members = [(name, member) for name, member in members if not _hidden(name)]
+  tops = {name.partition("/")[0] if "/" in name else "" for name, _ in members}
+  # Whoever packs a folder packs it with its own name around all.
+  wrapper = f"{tops.pop()}/" if len(tops) == 1 and tops != {""} else ""
   return [
-    File(name, functools.partial(_read, archive, member))
+    File(name.removeprefix(wrapper), functools.partial(_read, archive, member))
     for name, member in members
-    if not (name.endswith("/") or not name or _hidden(name))
   ]
 
 
