@@ -1,4 +1,4 @@
-"""Data sets by name, through TensorFlow Datasets (TFDS)."""
+"""Data sets of TensorFlow Datasets (TFDS), by name or by the folder where one lies prepared."""
 
 import contextlib
 import difflib
@@ -12,7 +12,7 @@ from typing import Any
 from jaxgan.data.errors import DataError, require
 from jaxgan.data.sources import Picture, Source, unknown_split
 
-__all__ = ["open_name"]
+__all__ = ["is_prepared", "open_name", "open_prepared"]
 
 
 def open_name(name: str, split: str, data_dir: str | os.PathLike[str] | None) -> Source:
@@ -42,21 +42,58 @@ def open_name(name: str, split: str, data_dir: str | os.PathLike[str] | None) ->
     raise DataError(f"TFDS cannot open '{name}': {_first_line(error)}. {_INSTEAD}") from error
   if not builder.is_prepared():
     _prepare(builder)
-  sources = {"array_record": ArrayRecordSource, "tfrecord": TfrecordSource}
-  if (kind := _format(builder)) not in sources:
-    raise DataError(
-      f"'{name}' is prepared as {kind} in '{builder.data_path}', which is not read safely: prepare "
-      "it anew as array_record in another --data-dir"
-    )
+  return _opened(name, builder, split, _AGAIN)
+
+
+def is_prepared(path: pathlib.Path) -> bool:
+  """Whether a set of TFDS lies in a folder: the one of its version, with `dataset_info.json`."""
+  return all((path / name).is_file() for name in ("dataset_info.json", "features.json"))
+
+
+def open_prepared(path: pathlib.Path, split: str) -> Source:
+  """Opens a set by the folder where it lies prepared, whoever prepared it.
+
+  Args:
+    path: of which `is_prepared` holds.
+    split: as TFDS writes it.
+
+  Returns:
+    The pictures of that split.
+
+  Raises:
+    DataError: the split is unknown, the files are damaged, or the set has no pictures.
+  """
+  tfds = require("tensorflow_datasets", f"the data set in '{path}'")
   try:
-    return sources[kind](name, builder, split)
+    builder = tfds.builder_from_directory(path.resolve())
+  except Exception as error:  # its files may be anybody's
+    raise _undescribed(str(path), str(path), error, _ANEW) from error
+  return _opened(builder.name, builder, split, _ANEW)
+
+
+_AGAIN = "Remove the folder and start again: it is then prepared anew"
+_ANEW = "Prepare it anew in another folder, or fetch it again"
+
+
+def _undescribed(name: str, folder: str, error: Exception, remedy: str) -> DataError:
+  return DataError(
+    f"cannot read the description of '{name}' in '{folder}' ({_first_line(error)}). {remedy}"
+  )
+
+
+def _opened(name: str, builder: Any, split: str, remedy: str) -> Source:
+  sources = {"array_record": ArrayRecordSource, "tfrecord": TfrecordSource}
+  try:
+    if (kind := _format(builder)) not in sources:
+      raise DataError(
+        f"'{name}' is prepared as {kind} in '{builder.data_path}', which is not read safely: "
+        "prepare it anew as array_record in another --data-dir"
+      )
+    return sources[kind](name, builder, split, remedy)
   except DataError:
     raise
   except Exception as error:  # its description is a file too
-    raise DataError(
-      f"cannot read the description of '{name}' in '{builder.data_path}' ({_first_line(error)}). "
-      "Remove the folder and start again: it is then prepared anew"
-    ) from error
+    raise _undescribed(name, builder.data_path, error, remedy) from error
 
 
 _INSTEAD = (
@@ -106,8 +143,9 @@ def _prepare(builder: Any) -> None:
 class _CatalogueSource(Source):
   """What both file formats share: TFDS's description of the set."""
 
-  def __init__(self, name: str, builder: Any, split: str):
+  def __init__(self, name: str, builder: Any, split: str, remedy: str):
     self.name, self.split, self.directory = name, split, str(builder.data_path)
+    self._remedy = remedy
     info = builder.info
     try:
       self._count = info.splits[split].num_examples
@@ -150,8 +188,8 @@ class _CatalogueSource(Source):
 
   def _damaged(self, error: Exception) -> DataError:
     return DataError(
-      f"cannot read '{self.name}' from '{self.directory}' ({_first_line(error)}). "
-      "If its files are damaged, remove the folder and start again: it is then prepared anew"
+      f"cannot read '{self.name}' from '{self.directory}' ({_first_line(error)}), whose files may "
+      f"be damaged. {self._remedy}"
     )
 
 

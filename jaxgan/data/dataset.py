@@ -173,8 +173,10 @@ def load(
   1. "digits" is scikit-learn's 1,797 handwritten digits, which need no download.
   2. A path that exists is read as what lies there: a folder of pictures, searched to its depths
      (sub-folders `train`, `test` and the like are splits; otherwise, where all pictures lie in
-     several sub-folders, these are the classes); an `.npz` file with `images` and perhaps `labels`
-     (any other array as `file.npz#array`); an IDX file as MNIST's, or a folder of such pairs.
+     several sub-folders, these are the classes); a folder where TFDS, or
+     `python -m jaxgan.data.prepare`, has prepared a set; an `.npz` file with `images` and perhaps
+     `labels` (any other array as `file.npz#array`); an IDX file as MNIST's, or a folder of such
+     pairs.
   3. Anything else is a name that TFDS knows, `name/config:version` in full. It is prepared as
      array_record if it is not yet, and read without TensorFlow.
 
@@ -222,9 +224,14 @@ def load(
   try:
     path = path.expanduser()
     found = bool(str(dataset)) and path.exists()
+    prepared = found and not array and catalogue.is_prepared(path)
   except (OSError, RuntimeError, ValueError) as error:  # names that are too long, users not known
     raise DataError(f"dataset={str(dataset)!r:.200} is no path ({error}): check it") from error
-  if found:
+  source: sources.Source
+  if prepared:
+    source = catalogue.open_prepared(path, split)
+    chosen = range(len(source))
+  elif found:
     split_name, bounds = sources.parse_split(split)
     try:
       source = paths.open_path(path, array or None, split_name)

@@ -4,14 +4,14 @@ import dataclasses
 import os
 import pathlib
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent import futures
 
 from jaxgan.data import pictures
 from jaxgan.data.errors import DataError
 from jaxgan.data.sources import Picture, Source
 
-__all__ = ["FolderSource"]
+__all__ = ["FolderSource", "walk"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,8 +21,24 @@ class _File:
   changed: int
 
 
-def _walk(folder: pathlib.Path) -> Iterator[_File]:
-  """The pictures below a folder by name; a folder that links lead to again counts once."""
+def _wanted(entry: os.DirEntry[str]) -> bool:
+  if entry.name.startswith("."):  # macOS leaves its own beside the pictures
+    return False
+  return os.path.splitext(entry.name)[1].lower() in pictures.SUFFIXES or entry.is_dir()
+
+
+def walk(
+  folder: pathlib.Path, wanted: Callable[[os.DirEntry[str]], bool] = _wanted
+) -> Iterator[_File]:
+  """The pictures below a folder by name; a folder that links lead to again counts once.
+
+  Args:
+    folder: searched to its depths.
+    wanted: which entries to take or to look into; by default pictures and folders.
+
+  Raises:
+    OSError: a folder cannot be read, or a link that is wanted leads nowhere.
+  """
   seen: set[tuple[int, int]] = set()
   waiting = [folder.as_posix()]
   while waiting:
@@ -32,22 +48,16 @@ def _walk(folder: pathlib.Path) -> Iterator[_File]:
       if (status.st_dev, status.st_ino) not in seen:
         seen.add((status.st_dev, status.st_ino))
         entries = sorted(os.scandir(path), key=lambda entry: entry.name, reverse=True)
-        waiting += [entry.path for entry in entries if _wanted(entry)]
+        waiting += [entry.path for entry in entries if wanted(entry)]
     elif stat.S_ISREG(status.st_mode):  # a pipe would never end
       yield _File(pathlib.Path(path), status.st_size, status.st_mtime_ns)
-
-
-def _wanted(entry: os.DirEntry[str]) -> bool:
-  if entry.name.startswith("."):  # macOS leaves its own beside the pictures
-    return False
-  return os.path.splitext(entry.name)[1].lower() in pictures.SUFFIXES or entry.is_dir()
 
 
 class FolderSource(Source):
   """All pictures below a folder; sub-folders are classes if each picture lies in one of several."""
 
   def __init__(self, folder: pathlib.Path, name: str):
-    files = list(_walk(folder))
+    files = list(walk(folder))
     if not files:
       raise DataError(
         f"there are no pictures below '{folder}': give a folder with files of "

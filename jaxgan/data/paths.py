@@ -1,13 +1,14 @@
 """What lies at a path."""
 
 import pathlib
+from collections.abc import Collection
 
 from jaxgan.data.arrays import IDX_NAME, IdxSource, NpzSource
 from jaxgan.data.errors import DataError
 from jaxgan.data.folder import FolderSource
 from jaxgan.data.sources import Source, unknown_split
 
-__all__ = ["open_path"]
+__all__ = ["open_path", "split_folders"]
 
 _SPLITS = frozenset({"train", "test", "val", "valid", "validation", "eval"})  # folders' names
 
@@ -52,12 +53,25 @@ def open_path(path: pathlib.Path, key: str | None, split: str) -> Source:
   )
 
 
+def split_folders(names: Collection[str], split: str = "train") -> set[str]:
+  """Those of the sub-folders that are splits.
+
+  Args:
+    names: of all sub-folders.
+    split: that is asked for; the only sub-folder may be it.
+
+  >>> sorted(split_folders(["train", "test"])), split_folders(["train", "car"])
+  (['test', 'train'], set())
+  """
+  splits = _SPLITS.intersection(names)
+  if len(splits) < 2 and set(names) != {split}:  # "train" among others is a class of vehicles
+    return set()
+  return set(splits)
+
+
 def _open_folder(path: pathlib.Path, split: str) -> Source:
   name = path.resolve().name
-  folders = {entry.name for entry in path.iterdir() if entry.is_dir()}
-  splits = folders & _SPLITS
-  if len(splits) < 2 and folders != {split}:  # "train" among other folders is a class of vehicles
-    splits = set()
+  splits = split_folders({entry.name for entry in path.iterdir() if entry.is_dir()}, split)
   if split not in (splits or {"train"}):
     raise unknown_split(split, str(path), sorted(splits) or ["train"])
   return FolderSource(path / split if splits else path, name)

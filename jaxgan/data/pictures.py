@@ -1,7 +1,7 @@
 """One picture at a time: from a file or an array to square uint8 of the wanted size."""
 
 import pathlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 from jaxtyping import Shaped, UInt8
@@ -11,7 +11,7 @@ from jaxgan.data.errors import DataError, require
 if TYPE_CHECKING:
   from PIL import Image
 
-__all__ = ["SUFFIXES", "fit", "read", "survey"]
+__all__ = ["SUFFIXES", "decode", "fit", "pad", "read", "survey"]
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif"})
 
@@ -22,8 +22,8 @@ _MOST_PIXELS = 1 << 26  # several are decoded at once
 _GREY_MODES = frozenset({"1", "L", "LA", "La", "I", "I;16", "I;16L", "I;16B", "F"})
 
 
-def _open(path: pathlib.Path) -> "Image.Image":
-  picture = require("PIL.Image", "reading pictures").open(path, formats=_FORMATS)
+def _open(file: pathlib.Path | BinaryIO) -> "Image.Image":
+  picture = require("PIL.Image", "reading pictures").open(file, formats=_FORMATS)
   if picture.width * picture.height > _MOST_PIXELS:
     picture.close()
     raise ValueError(f"{picture.width} x {picture.height} pixels are too many: shrink it")
@@ -71,14 +71,23 @@ def read(path: pathlib.Path) -> UInt8[np.ndarray, "height width channels"]:
   Raises:
     DataError: the file is damaged.
   """
-  image_ops = require("PIL.ImageOps", "reading pictures")
   try:
-    with _open(path) as picture:
-      return _to_array(image_ops.exif_transpose(picture))
+    return decode(path)
   except DataError:
     raise
   except Exception as error:  # decoders raise OSError, SyntaxError, ValueError and others
     raise _damaged(path, error) from error
+
+
+def decode(file: pathlib.Path | BinaryIO) -> UInt8[np.ndarray, "height width channels"]:
+  """As `read`, of an open file too, but with the errors of the decoders.
+
+  Raises:
+    Exception: the file is damaged, in one of the many ways of Pillow.
+  """
+  image_ops = require("PIL.ImageOps", "reading pictures")
+  with _open(file) as picture:
+    return _to_array(image_ops.exif_transpose(picture))
 
 
 def _to_array(picture: "Image.Image") -> UInt8[np.ndarray, "height width channels"]:
@@ -151,3 +160,28 @@ def fit(
   if side != resolution:
     drawn = drawn.resize((resolution, resolution), image.Resampling.LANCZOS)
   return np.asarray(drawn).reshape(resolution, resolution, channels)
+
+
+def pad(
+  picture: UInt8[np.ndarray, "height width channels"], resolution: int
+) -> UInt8[np.ndarray, "side side channels"]:
+  """Resizes the whole picture with antialiasing (Lanczos) and fills up to a square with white.
+
+  Args:
+    picture: with 1 channel (grey) or 3 (colour).
+    resolution: side of the result, which is that of the longer side of the picture.
+
+  >>> pad(np.zeros([4, 8, 1], np.uint8), 4)[..., 0].tolist()
+  [[255, 255, 255, 255], [0, 0, 0, 0], [0, 0, 0, 0], [255, 255, 255, 255]]
+  """
+  image = require("PIL.Image", "resizing pictures")
+  height, width, channels = picture.shape
+  longer = max(height, width)
+  # Shrunk first: the square around a long strip could be larger than the memory.
+  size = tuple(max(1, round(side * resolution / longer)) for side in (width, height))
+  drawn = image.fromarray(picture[..., 0] if channels == 1 else picture)
+  if drawn.size != size:
+    drawn = drawn.resize(size, image.Resampling.LANCZOS)
+  square = image.new(drawn.mode, (resolution, resolution), "white")
+  square.paste(drawn, ((resolution - size[0]) // 2, (resolution - size[1]) // 2))
+  return np.asarray(square).reshape(resolution, resolution, channels)

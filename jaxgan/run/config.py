@@ -57,7 +57,8 @@ class Config:
   """Base that the other flags override. quick: embedded digits; measured: the run behind a figure
   in the README; paper: the paper's own configuration."""
   dataset: str = "digits"
-  """`digits` (embedded), a TFDS name, or a path: a folder of pictures, an .npz, an IDX file."""
+  """`digits` (embedded), a TFDS name, or a path: a folder of pictures or of a prepared set (see
+  `python -m jaxgan.data.prepare --help`), an .npz, an IDX file."""
   split: str = "train"
   """Split of the data set, as TFDS writes it: `train`, `train[:1000]`, `train+test`."""
   data_dir: str | None = None

@@ -148,7 +148,7 @@ def test_damaged_files_are_named(prepared, tmp_path):
   shutil.copytree(prepared / "array_record", tmp_path / "set")
   for path in (tmp_path / "set").rglob("*train.array_record*"):
     path.write_bytes(path.read_bytes()[:100])
-  with pytest.raises(data.DataError, match=r"cannot read 'jaxgan_plain' from '.*remove the folder"):
+  with pytest.raises(data.DataError, match=r"cannot read 'jaxgan_plain' from '.*Remove the folder"):
     data.load("jaxgan_plain", data_dir=tmp_path / "set")
 
 
