@@ -205,7 +205,7 @@ def commands(path):
 def fields_of(module, words):
   """Names of the flags that a command takes."""
   taken = importlib.import_module(module)
-  if words and not words[0].startswith("-"):
+  if words and re.fullmatch(r"\w+", words[0]):  # not "$@" of a shell's function
     options = taken.COMMANDS[words[0]].options
   else:
     options = getattr(taken, "Config", None) or taken.Options
