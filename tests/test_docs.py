@@ -9,6 +9,7 @@ import importlib
 import inspect
 import pathlib
 import re
+import typing
 
 import pytest
 import yaml
@@ -202,14 +203,18 @@ def commands(path):
         yield found[1], found[2].split()
 
 
-def fields_of(module, words):
-  """Names of the flags that a command takes."""
+def flags_of(module, words):
+  """Names of the flags that a command takes: its fields, under their own names or others."""
   taken = importlib.import_module(module)
-  if words and not words[0].startswith("-"):
+  if words and re.fullmatch(r"\w+", words[0]):  # not "$@" of a shell's function
     options = taken.COMMANDS[words[0]].options
   else:
     options = getattr(taken, "Config", None) or taken.Options
-  return {field.name for field in dataclasses.fields(options)}
+  names = {field.name for field in dataclasses.fields(options)}
+  for hint in typing.get_type_hints(options, include_extras=True).values():
+    for told in getattr(hint, "__metadata__", ()):
+      names |= {getattr(told, "name", None), *(getattr(told, "aliases", None) or ())} - {None}
+  return {name.lstrip("-").replace("_", "-") for name in names}
 
 
 @pytest.mark.parametrize("path", PROSE, ids=name_of)
@@ -217,8 +222,6 @@ def test_flags_exist(path):
   unknown = []
   for module, words in commands(path):
     names = {re.match(r"--(?:no-)?([\w-]+)", word)[1] for word in words if word.startswith("--")}
-    known = fields_of(module, words)
-    unknown += [
-      f"{module} --{name}" for name in sorted(names) if name.replace("-", "_") not in known
-    ]
+    names = {name for name in names if not name.startswith("tyro-")}
+    unknown += [f"{module} --{name}" for name in sorted(names - flags_of(module, words))]
   assert unknown == []
