@@ -5,8 +5,8 @@
 
 A `.jaxexport` file is a program of `jax.export` with the weights inside, which runs where jax and
 flatbuffers are installed, without this library. A `.safetensors` file holds the weights by flat
-names, and `jaxgan.run.load_generator` builds their network again. Beside each comes a model card,
-`.md`, and beside programs that read texts the words that they know, `.words.json`.
+names, and `jaxgan.run.load_generator` builds their network again. Beside each comes a model card
+of its name and `.md`, and beside programs that read texts the words that they know, `.words.json`.
 """
 
 import dataclasses
@@ -104,7 +104,7 @@ def main(options: Options) -> None:
     inputs = given.words
     needs = (
       "It takes jaxgan (`pip install 'jaxgan[experiments]'`), in a folder where "
-      f"`{record.experiment}` can be imported."
+      f"`{record.experiment}` can be imported, such as the root of a checkout."
     )
     loading = given.code(
       "from jaxgan import run",
@@ -138,7 +138,7 @@ def main(options: Options) -> None:
       f"{'styles' if options.part == 'mapping' else 'images'} = generator.call({given.name})",
       standard={"pathlib"},
     )
-  card = out.with_suffix(".md")
+  card = out.with_name(f"{out.name}.md")
   with replacing(card) as temporary:
     temporary.write_text(artefacts.model_card(origin, inputs, outputs, needs, loading))
   print(f"{size / 1e6:.2f} MB of step {step} in {out}; its card is {card}", file=sys.stderr)
@@ -232,7 +232,7 @@ def _check(options: Options, out: pathlib.Path) -> None:
     raise run.RunError(f"--standing={options.standing} must be 0 or more")
   if not re.fullmatch(r"[\w.+-]+", options.license):
     raise run.RunError(f"--license={options.license!r} must be an identifier such as cc0-1.0")
-  card = out.with_suffix(".md")
+  card = out.with_name(f"{out.name}.md")
   if card.exists() and not card.read_text(errors="replace").startswith("---\nlicense: "):
     raise run.RunError(f"--out={out}: its card would replace {card}, which is none: rename one")
 

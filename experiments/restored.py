@@ -199,7 +199,7 @@ def variables_of(
   restored: Restored, sampler: Callable[..., Array], *, ema: bool, standing: int, seed: int
 ) -> PyTree:
   """The generator's variables, with statistics estimated anew from so many batches of samples."""
-  variables = restored.game.generator.evaluated(average=ema)
+  variables = averaged_if(restored, ema=ema)
   if not standing:
     return variables
   key = jax.random.fold_in(jax.random.key(seed), 2**31 - 1)
@@ -211,6 +211,21 @@ def variables_of(
     batches=standing,
     axis_name=training.AXIS,
   )
+
+
+def averaged_if(restored: Restored, *, ema: bool) -> PyTree:
+  """The generator's variables, with a word on averages that still hold much of the start."""
+  player, config, step = restored.game.generator, restored.config, int(restored.game.step)
+  ramped = getattr(config, "ema_half_life", 0.0)
+  if ema and player.average is not None and not ramped and 0.0 < config.ema_decay < 1.0:
+    memory = round(1.0 / (1.0 - config.ema_decay))
+    if step < memory:
+      print(
+        f"the average of the weights goes over about {memory:,} steps and has seen {step:,}: "
+        "--no-ema takes the last weights",
+        file=sys.stderr,
+      )
+  return player.evaluated(average=ema)
 
 
 def write(out: str, images: np.ndarray, columns: int | None, **arrays: Any) -> None:

@@ -10,9 +10,9 @@ of what there is: `table.md`, `study.png`. `experiments.study_table` compares se
 
 What cannot vary within a program is the same everywhere: no batch norm in D, one update of D to
 each of G, Adam, the networks of `jaxgan.models.lucic` and no moving average of G.
-
-Past 300 lines because of its flags and their checks; cells and tables are modules of their own.
 """
+
+# Past 300 lines because of its flags and their checks; cells and tables are modules of their own.
 
 import contextlib
 import dataclasses

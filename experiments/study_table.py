@@ -4,9 +4,10 @@
 
 The arithmetic is that of Lucic et al. 2017 (arXiv 1711.10337), section 6: of a cell's scores the
 median, the best and the spread, and the score to be expected of the best of k draws. A run that
-diverged counts as much as one that was not trained. Past 300 lines because every number of the
-table is a documented function.
+diverged counts as much as one that was not trained.
 """
+
+# Past 300 lines because every number of the table is a documented function.
 
 import dataclasses
 import itertools

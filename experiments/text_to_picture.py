@@ -25,6 +25,7 @@ from jaxgan.types import Array
 _SIDE = 64  # pixels of a drawn picture, at least, so that words are legible
 _WORDS = 16  # pixels of a line of words
 _GAP = 4
+_LISTED = 40  # words that a message names
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,8 +83,11 @@ class Painter:
           f"{word!r} (known: {', '.join(found) or 'nothing like it'})"
           for word, found in unknown.items()
         )
+        words = self.texts.vocabulary.known
+        learned = f"{', '.join(words[:_LISTED])}{' ...' if words[_LISTED:] else ''}"
         raise run.RunError(
-          f"--text={text!r} has words that the run has not learned: {near or 'it has none'}"
+          f"--text={text!r} has words that the run has not learned: {near or 'it has none'}. It has "
+          f"learned {learned}"
         )
       if (count := len(data.captions.split_words(text))) > most:
         raise run.RunError(

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 
 from experiments import choices, translation
-from experiments.restored import positive
+from experiments.restored import averaged_if, positive
 from jaxgan import compilation, run, sampling
 from jaxgan.data import pictures
 from jaxgan.run.state import Restored
@@ -84,7 +84,7 @@ def translator(
       f"a run of {name} translates no pictures: take one of experiments.pix2pix, "
       "experiments.cyclegan or experiments.unit"
     )
-  variables = player.evaluated(average=ema)
+  variables = averaged_if(restored, ema=ema)
   if not backward:
     forward = compilation.jit(restored.system.generate)
     return lambda inputs: forward(variables, inputs), spec.inputs

@@ -56,7 +56,10 @@ class Config(run.Config):
 
   def load(self) -> data.Dataset:
     """Both sets, B with A beside it."""
-    return self.pictures(self.split)
+    try:
+      return self.pictures(self.split)
+    except data.DataError as error:
+      raise run.RunError(f"--dataset: {in_flags(error)}") from error
 
   def pictures(
     self, split: str, *, paired: bool | None = None, limited: bool = True
@@ -138,7 +141,12 @@ def held_out(config: Config, *, paired: bool | None = None) -> data.Dataset:
   try:
     return config.pictures(config.held_out, paired=paired, limited=False)
   except data.DataError as error:
-    raise run.RunError(f"--held-out={config.held_out}: {error}") from error
+    raise run.RunError(f"--held-out={config.held_out}: {in_flags(error)}") from error
+
+
+def in_flags(error: Exception) -> str:
+  """What an error of the data says, in words of flags."""
+  return str(error).replace("paired=False", "--no-paired")
 
 
 def scaled(pictures: Any) -> Array:

@@ -72,6 +72,11 @@ class Vocabulary:
     """The words of captions, in alphabetical order."""
     return cls((*_SPECIAL, *sorted({word for text in captions for word in split_words(text)})))
 
+  @property
+  def known(self) -> tuple[str, ...]:
+    """The words alone."""
+    return self.words[len(_SPECIAL) :]
+
   def __len__(self) -> int:
     return len(self.words)
 
@@ -97,9 +102,8 @@ class Vocabulary:
     >>> Vocabulary.of(["red heart"]).unknown("reed heart")
     {'reed': ['red']}
     """
-    known = self.words[len(_SPECIAL) :]
-    missing = [word for word in split_words(text) if word not in known]
-    return {word: difflib.get_close_matches(word, known, n=3) for word in missing}
+    missing = [word for word in split_words(text) if word not in self.known]
+    return {word: difflib.get_close_matches(word, self.known, n=3) for word in missing}
 
 
 def length_of(captions: Iterable[str], most_words: int) -> int:

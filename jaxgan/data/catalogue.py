@@ -12,7 +12,7 @@ from typing import Any
 from jaxgan.data.errors import DataError, require
 from jaxgan.data.sources import Picture, Source, unknown_split
 
-__all__ = ["is_prepared", "open_name", "open_prepared"]
+__all__ = ["is_path", "is_prepared", "open_name", "open_prepared"]
 
 
 def open_name(name: str, split: str, data_dir: str | os.PathLike[str] | None) -> Source:
@@ -29,7 +29,7 @@ def open_name(name: str, split: str, data_dir: str | os.PathLike[str] | None) ->
   Raises:
     DataError: the name or split is unknown, the download failed, or the set has no pictures.
   """
-  if _is_path(name):
+  if is_path(name):
     place = os.path.abspath(os.path.expanduser(name))
     raise DataError(f"nothing lies at '{place}', and '{name}' is no name of TFDS. Check the path")
   tfds = require("tensorflow_datasets", f"the data set '{name}'")
@@ -110,7 +110,8 @@ def _format(builder: Any) -> str:
   return builder.info.file_format.value
 
 
-def _is_path(name: str) -> bool:
+def is_path(name: str) -> bool:
+  """Whether a name can be a path alone, by how it is written."""
   suffix = pathlib.Path(name.partition("#")[0]).suffix
   return name.startswith((os.sep, "~", ".")) or suffix[1:].isalpha()
 

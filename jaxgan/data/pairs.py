@@ -12,6 +12,7 @@ from jaxtyping import UInt8
 from scipy import ndimage
 
 from jaxgan._archives import headers
+from jaxgan.data.catalogue import is_path
 from jaxgan.data.dataset import Dataset, load
 from jaxgan.data.errors import DataError
 from jaxgan.data.sources import parse_split
@@ -125,10 +126,12 @@ def _two(
     if both is None:
       raise DataError(_without(path, f"split='{split}'", "arrays", arrays, split_names))
     first, second = (load(f"{path}#{side}", split=f"train{sliced}", **options) for side in both)
+  elif is_path(dataset):
+    raise DataError(f"nothing lies at '{path.absolute()}'. Check the path")
   elif paired:
     raise DataError(
-      f"'{dataset}' is no path, and sets of TFDS are no pairs: each side is shuffled apart. Give a "
-      "folder or an .npz of pairs, or take the sets as paired=False"
+      f"'{dataset}' is no existing path, and sets of TFDS are no pairs: each side is shuffled "
+      "apart. Give a folder or an .npz of pairs, or take the sets as paired=False"
     )
   else:
     first, second = (load(dataset, split=f"{name}{side}{sliced}", **options) for side in "AB")
@@ -172,10 +175,15 @@ def _arrays(path: pathlib.Path) -> list[str]:
 def _check_pairs(first: Dataset, second: Dataset, dataset: str) -> None:
   stems = [[re.sub(r"\.\w+$", "", name) for name in side.names] for side in (first, second)]
   if stems[0] != stems[1]:
-    alone = sorted(set(stems[0]) ^ set(stems[1]))
+    sides = [set(stems[0]) - set(stems[1]), set(stems[1]) - set(stems[0])]
+    alone = "; ".join(
+      f"{len(names)} of {side} ({', '.join(sorted(names)[:_LISTED])})"
+      for side, names in zip("AB", sides, strict=True)
+      if names
+    )
     raise DataError(
-      f"'{dataset}' has pictures without a partner of the same name, {len(alone)} of them: "
-      f"{', '.join(alone[:_LISTED])}. Complete the pairs, or take the sets as paired=False"
+      f"'{dataset}' has pictures without a partner of the same name: {alone}. Complete the pairs, "
+      "or take the sets as paired=False"
     )
   if len(first) != len(second):
     raise DataError(

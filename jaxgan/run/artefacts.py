@@ -180,7 +180,7 @@ def load_generator(path: str | os.PathLike[str]) -> LoadedGenerator:
     record, step = Record.of(json.loads(metadata["record"])), int(metadata["step"])
   except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
     raise RunError(f"{path} is damaged: its metadata tell no run ({error})") from error
-  module = module_of(record.experiment, pathlib.Path(path).resolve().parent)
+  module = module_of(record.experiment, pathlib.Path(path).resolve().parent, pathlib.Path(path))
   config = read_config(record, module.Config)
   system = built(module.build, config, record.spec)
   like = jax.eval_shape(system.init, jax.random.key(0)).generator.variables

@@ -161,16 +161,18 @@ def restore(workdir: str, checkpoint: Which = "latest") -> Restored:
   return Restored(record, config, system, game)
 
 
-def module_of(name: str, workdir: pathlib.Path) -> types.ModuleType:
+def module_of(
+  name: str, workdir: pathlib.Path, file: pathlib.Path | None = None
+) -> types.ModuleType:
   """The module that a record names, which is imported only from where programs are kept.
 
   A workdir may come from somebody else. Its record can name any module that is installed, but must
-  not bring one along.
+  not bring one along. What it is refused for is said of `file`, by default the workdir's config.
   """
   parts = name.split(".")
   refused = RunError(
-    f"{workdir / 'config.json'} names {name!r}, which is no experiment that can be imported: start "
-    "in the folder of the experiment's package, or install it"
+    f"{file or workdir / 'config.json'} names {name!r}, which is no experiment that can be "
+    "imported: start in the folder of its package, which of jaxgan's own is the root of a checkout"
   )
   if not all(part.isidentifier() for part in parts):
     raise refused

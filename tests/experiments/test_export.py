@@ -115,7 +115,9 @@ def loaded(path):
 
 def python_of(path):
   """What the card of a file says to do."""
-  (block,) = re.findall("```python\n(.*?)```", path.with_suffix(".md").read_text(), re.DOTALL)
+  (block,) = re.findall(
+    "```python\n(.*?)```", path.with_name(f"{path.name}.md").read_text(), re.DOTALL
+  )
   ast.parse(block)
   return block
 
@@ -197,7 +199,7 @@ def test_a_fixed_batch_and_raw_weights(workdir, tmp_path, monkeypatch):
   assert_same(np.asarray(program.call(z)), painted(workdir, z, average=False))
   with pytest.raises(ValueError, match="shape"):
     program.call(z[:1])
-  card = (tmp_path / "a.md").read_text()
+  card = (tmp_path / "a.jaxexport.md").read_text()
   assert "its last weights" in card
   assert "n = 2; on tpu, cpu" in card
   assert "`pip install jax flatbuffers`" in card
@@ -224,7 +226,7 @@ def test_the_parts_of_a_generator_of_styles(styles, tmp_path, monkeypatch):
 
   whole = loaded(exported(styles, tmp_path / "g.jaxexport", *options))
   assert_same(np.asarray(whole.call(z)), np.asarray(jax.jit(style.paint)(variables, pulled)))
-  assert "truncation psi 0.5" in (tmp_path / "g.md").read_text()
+  assert "truncation psi 0.5" in (tmp_path / "g.jaxexport.md").read_text()
   assert followed(tmp_path / "m.jaxexport", monkeypatch)["styles"].shape == (16, w.shape[1])
   for name in "sg":
     images = followed(tmp_path / f"{name}.jaxexport", monkeypatch)["images"]
@@ -269,7 +271,7 @@ def test_a_translator_is_exported_without_its_data(drawings, tmp_path, monkeypat
   for name in ("generator.jaxexport", "model.safetensors"):
     path = exported(drawings, tmp_path / name, "--platforms=cpu")
     assert_same(np.asarray(followed(path, monkeypatch)["images"]), wanted)
-    card = path.with_suffix(".md").read_text()
+    card = path.with_name(f"{path.name}.md").read_text()
     assert "- Takes pictures of A to translate, float32 [n, 8, 8, 1] in [-1, 1]" in card
     assert "/secret" not in card
   for flags in ([], ["--truncation=1"]):
@@ -288,7 +290,7 @@ def test_whoever_gets_a_file_can_ask_for_a_text(texts, tmp_path, monkeypatch):
   own = vocabulary.encode(spec.captions[:1], length)
   assert (np.asarray(names["z"])[:, 6:] == own).all()
   assert names["images"].shape == (16, 8, 8, 3)
-  card = (tmp_path / "generator.md").read_text()
+  card = (tmp_path / "generator.jaxexport.md").read_text()
   assert "text, 8 entries, numbers of words, their places in generator.words.json" in card
 
   weights = exported(texts, tmp_path / "model.safetensors")
@@ -304,7 +306,7 @@ def test_whoever_gets_a_file_can_ask_for_a_text(texts, tmp_path, monkeypatch):
 
 def test_the_card_and_the_metadata_tell_what_it_is(workdir, tmp_path):
   path = exported(workdir, tmp_path / "model.safetensors", "--license=cc0-1.0")
-  card = (tmp_path / "model.md").read_text()
+  card = (tmp_path / "model.safetensors.md").read_text()
   assert card.startswith("---\nlicense: cc0-1.0\n")
   for text in (
     "# dcgan on digits",
@@ -406,15 +408,15 @@ def test_what_is_no_such_file_is_refused(tmp_path):
     (["--license=a b"], "--license='a b' must be an identifier"),
     (["--standing=-1"], "--standing=-1 must be 0 or more"),
     (["--part=mapping"], "has no styles"),
-    (["--out=README.jaxexport"], "would replace README.md"),
+    (["--out=a.jaxexport"], r"would replace a\.jaxexport\.md"),
   ],
 )
 def test_flags_that_fit_no_file_are_refused(workdir, tmp_path, monkeypatch, flags, message):
   monkeypatch.chdir(tmp_path)
-  pathlib.Path("README.md").write_text("# of something else\n")
+  pathlib.Path("a.jaxexport.md").write_text("# of something else\n")
   with pytest.raises(run.RunError, match=message):
     export.main(export.parse([f"--workdir={workdir}", *flags]))
-  assert [each.name for each in tmp_path.iterdir()] == ["README.md"]
+  assert [each.name for each in tmp_path.iterdir()] == ["a.jaxexport.md"]
 
 
 FAMILIES = {
