@@ -86,8 +86,8 @@ class Painter:
         words = self.texts.vocabulary.known
         learned = f"{', '.join(words[:_LISTED])}{' ...' if words[_LISTED:] else ''}"
         raise run.RunError(
-          f"--text={text!r} has words that the run has not learned: {near or 'it has none'}. It has "
-          f"learned {learned}"
+          f"--text={text!r} has words that the run has not learned: {near or 'it has none'}. It "
+          f"knows {learned}"
         )
       if (count := len(data.captions.split_words(text))) > most:
         raise run.RunError(
