@@ -44,4 +44,5 @@ PYTHON
 test -f venv/lib/python3*/site-packages/jaxgan/py.typed
 venv/bin/pip install -q 'mypy>=1.15'
 cp "$user" user.py
-venv/bin/mypy --strict --warn-unused-ignores user.py
+# optax has no types. Where jaxgan had none either, the ignores in the file would be unused.
+venv/bin/mypy --strict --warn-unused-ignores --disable-error-code=import-untyped user.py
