@@ -362,7 +362,7 @@ def on_one_device():
   return jax.jit(value_and_pullback)
 
 
-@pytest.mark.parametrize("check_vma", [True, False])
+@pytest.mark.parametrize("check_vma", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_eight_devices_augment_as_one(on_one_device, check_vma):
   images = pictures(8, 8, 8, 3)
   mesh = jax.make_mesh((8,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))

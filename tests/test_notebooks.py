@@ -84,6 +84,7 @@ def test_a_dcgan_on_colab(tiny):
   assert (tiny / "runs" / "dcgan" / "config.json").exists()
 
 
+@pytest.mark.slow
 def test_losses_in_your_loop(tiny):
   names = run("losses_in_your_loop")
   assert names["samples"].shape == (64, 8, 8, 1)

@@ -74,7 +74,7 @@ def test_folders_of_other_names(tmp_path, options):
 def test_pictures_without_a_partner(tmp_path, options):
   save(tmp_path / "set" / "a", pictures(3, 0))
   save(tmp_path / "set" / "b", pictures(3, 0, COUNT + 1))
-  with pytest.raises(data.DataError, match=r"1 of them: 11\. Complete"):
+  with pytest.raises(data.DataError, match=r"name: 1 of B \(11\)\. Complete"):
     data.load_pairs(tmp_path / "set", **options)
   found = data.load_pairs(tmp_path / "set", paired=False, **options)
   assert (len(found), len(found.beside["input"]), found.unpaired) == (COUNT + 1, COUNT, True)
