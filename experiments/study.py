@@ -186,6 +186,11 @@ def main(options: Options) -> int:
 
     by: Judge | None = None
     for index, cell in enumerate(wanted):
+      print(
+        f"{index + 1} of {len(wanted)}: {cell}, {len(members)} runs of {options.steps:,} steps",
+        file=sys.stderr,
+        flush=True,
+      )
       runs = study_cells.population(cell, members, sizes, pictures)
       by = by or _judge(out, options, config, pictures, runs)
       folder = _state(out, cell)
@@ -231,6 +236,7 @@ def _judge(
 ) -> Judge:
   """What samples are compared with; `judge.json` says so, and how it scores no training."""
   began = time.process_time()
+  print("first the network that scores is made ready", file=sys.stderr, flush=True)
   if options.features:
     network = features_named(options.features, "--features")
   else:
