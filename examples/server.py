@@ -23,6 +23,8 @@ MOST = 64  # samples of an answer
 def serve(path: str | os.PathLike[str]) -> Flask:
   """The application, for a file that `experiments.export` has written."""
   app, model, one_at_a_time = Flask(__name__), run.load_generator(path), threading.Lock()
+  if model.record.spec.inputs is not None:
+    raise run.RunError(f"{path} translates pictures, and this server draws from latents alone")
 
   @compilation.jit
   def paint(seed: jax.Array) -> jax.Array:
@@ -33,10 +35,9 @@ def serve(path: str | os.PathLike[str]) -> Flask:
   @app.get("/sample")
   def sample() -> Response:
     n, seed = (request.args.get(name, other) for name, other in (("n", "16"), ("seed", "0")))
-    if not (n.isdecimal() and seed.isdecimal() and len(n + seed) < 20):
-      abort(400, f"n={n!r} and seed={seed!r} must be whole numbers")
-    if not (1 <= int(n) <= MOST and int(seed) < 2**32):
-      abort(400, f"n={n} must be from 1 to {MOST}, and seed={seed} below 2^32")
+    for name, given, low, high in (("n", n, 1, MOST), ("seed", seed, 0, 2**32 - 1)):
+      if not (given.isdecimal() and len(given) < 20 and low <= int(given) <= high):
+        abort(400, f"{name}={given!r} must be a whole number from {low} to {high}")
     with one_at_a_time:
       images = np.asarray(paint(np.uint32(int(seed))))
     file = io.BytesIO()

@@ -69,6 +69,11 @@ def seen(folder: pathlib.Path, wanted: list[str]) -> History:
     for step, score in evaluation.read_scores(folder)
     if score.name.startswith(tuple(wanted))
   ]
+  if not history and record.config.get("population"):
+    raise run.RunError(
+      f"--workdir={folder} is a population, whose scores are in members/N/scores.jsonl: take a "
+      "member out by experiments.population, or see the table of its report"
+    )
   if not history:
     raise run.RunError(
       f"--workdir={folder} has no such scores: train with --eval-every, and see --scores"

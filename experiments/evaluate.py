@@ -11,7 +11,7 @@ import jax
 
 from experiments.restored import variables_of
 from jaxgan import run
-from jaxgan._files import replacing
+from jaxgan._files import read_json, replacing
 from jaxgan.metrics import Score
 from jaxgan.run import evaluation
 from jaxgan.run.evidence import Reference, held_out_data
@@ -70,15 +70,29 @@ def main(options: Options) -> list[Score]:
   step, workdir = int(restored.game.step), pathlib.Path(options.workdir)
   print(table(scores, step))
   name = f"evaluation_{step:06d}.json"
+  new = {(score.name, score.protocol) for score in scores}
+  kept = [score for score in _earlier(workdir / name) if (score.name, score.protocol) not in new]
   with replacing(workdir / name) as temporary:
-    content = {"step": step, "scores": [score.to_dict() for score in scores]}
+    content = {"step": step, "scores": [score.to_dict() for score in [*kept, *scores]]}
     temporary.write_text(json.dumps(content, indent=2) + "\n")
   written = [name]
   if history := evaluation.read_scores(workdir):
     plot(workdir / "scores.png", {workdir.name: history})
     written.append("scores.png")
-  print(f"written to {workdir}: {', '.join(written)}", file=sys.stderr)
+  print(
+    f"written to {workdir}: {', '.join(written)}; into its report by: python -m experiments.report "
+    f"--workdir={options.workdir}",
+    file=sys.stderr,
+  )
   return scores
+
+
+def _earlier(path: pathlib.Path) -> list[Score]:
+  """Scores of this checkpoint that were measured before."""
+  try:
+    return [Score.from_dict(row) for row in read_json(path, 1 << 24)["scores"]]
+  except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    return []
 
 
 def _variables(options: Options, restored: Restored) -> dict[str, Any]:
@@ -106,9 +120,16 @@ def _reference(
   trained = dataclasses.replace(restored.config, data_dir=data_dir)
   config = dataclasses.replace(trained, split=options.split or trained.split)
   dataset = run.load_data(config)
-  held_out = None
+  held_out = learnt = None
   if options.held_out is not None:
     held_out = held_out_data(trained, options.held_out, dataset.shape, "--held-out")
+    learnt = run.load_data(trained)
+    if len(learnt) != restored.record.pictures:
+      raise run.RunError(
+        f"--held-out={options.held_out}: the run was trained on {restored.record.pictures} "
+        f"pictures of a set that has {len(learnt)} now, so that what is held out may have been "
+        "learnt from: train again in another workdir"
+      )
   network = Named(pixels(dataset.shape))
   if not all(measure.pixels for measure in measures.values()):
     network = network_named(options.features, "--features")
@@ -118,7 +139,7 @@ def _reference(
     network.features,
     options.num,
     network.classes,
-    trained_on=run.load_data(trained) if held_out is not None else None,
+    trained_on=learnt,
     held_out=held_out,
     held_out_split=options.held_out or "",
   )

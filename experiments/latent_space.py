@@ -149,21 +149,38 @@ def _swept(options: Sweep, drawn: Generator) -> tuple[bool, list[int]]:
     coordinates = _integers("--classes", options.classes, drawn.dimension)
     if len(coordinates) < 2 or coordinates != list(range(coordinates[0], coordinates[-1] + 1)):
       raise run.RunError(f"--classes={options.classes} must be like 62:72, of two at least")
+    if not _one_hot(drawn, coordinates):
+      names = [name for name in _parts(drawn) if _one_hot(drawn, _place(drawn, name))]
+      advice = f"give --code={names[0]}" if names else "its latents have no classes"
+      raise run.RunError(f"--classes={options.classes} are no classes of a one-hot code: {advice}")
     return True, coordinates
   if options.code is None:
     text = options.coordinates or f"0:{min(8, drawn.dimension)}"
     return False, _integers("--coordinates", text, drawn.dimension)
-  sampler = drawn.restored.system.latents
-  names = list(sampler.parts) if isinstance(sampler, latents.Mixed) else []
+  names = _parts(drawn)
   if options.code not in names:
     raise run.RunError(
       f"--code={options.code} must be a part of the run's latents: {', '.join(names) or 'no parts'}"
     )
+  coordinates = _place(drawn, options.code)
+  return _one_hot(drawn, coordinates), coordinates
+
+
+def _parts(drawn: Generator) -> list[str]:
+  sampler = drawn.restored.system.latents
+  return list(sampler.parts) if isinstance(sampler, latents.Mixed) else []
+
+
+def _place(drawn: Generator, part: str) -> list[int]:
+  """Coordinates of a part of the latents."""
+  sampler = drawn.restored.system.latents
   assert isinstance(sampler, latents.Mixed)
-  index = sampler.split(jnp.arange(drawn.dimension))[options.code]
-  values = np.asarray(drawn.draw(8))[:, np.asarray(index)]
-  one_hot = len(index) > 1 and bool((np.sort(values, 1)[:, -2:] == [0.0, 1.0]).all())
-  return one_hot, [int(i) for i in index]
+  return [int(i) for i in sampler.split(jnp.arange(drawn.dimension))[part]]
+
+
+def _one_hot(drawn: Generator, coordinates: list[int]) -> bool:
+  values = np.asarray(drawn.draw(8))[:, coordinates]
+  return len(coordinates) > 1 and bool((np.sort(values, 1)[:, -2:] == [0.0, 1.0]).all())
 
 
 @dataclasses.dataclass(frozen=True)

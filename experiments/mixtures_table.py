@@ -46,7 +46,7 @@ class Row(NamedTuple):
 
 
 def claim(workdir: pathlib.Path, settings: Mapping[str, Any], *, unread: Sequence[str]) -> None:
-  """Writes the settings to `config.json`, and keeps the rows of a table from mixing.
+  """Writes the settings to `config.json`, and keeps what others have made from being replaced.
 
   Args:
     workdir: made if it is not there.
@@ -54,12 +54,11 @@ def claim(workdir: pathlib.Path, settings: Mapping[str, Any], *, unread: Sequenc
     unread: names of those that a table does not read.
 
   Raises:
-    RunError: the workdir holds a table with other settings, or a table is wanted where something
-      else has run.
+    RunError: the workdir holds a run or a table with other settings.
   """
   path = workdir / "config.json"
   previous = _parsed(path, path.read_text()) if path.exists() else None
-  if previous is not None and (previous.get("table") or settings["table"]):
+  if previous is not None:
     names = [name for name in {**previous, **settings} if name not in unread]
     lines = [
       f"  --{name.replace('_', '-')}: was {previous.get(name)}, now {settings.get(name)}"

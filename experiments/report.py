@@ -15,6 +15,7 @@ from typing import Annotated
 import tyro
 
 from jaxgan import compilation, run, sampling
+from jaxgan._files import read_json
 from jaxgan.run.checkpoints import Checkpoints
 from jaxgan.run.judge import grid_latents
 from jaxgan.run.page import write_report
@@ -38,6 +39,8 @@ def main(options: Options) -> pathlib.Path:
   """Draws the walks that are missing, and writes the page."""
   if not options.workdir:
     raise run.RunError("--workdir names the folder of a run, and is missing")
+  for workdir in options.workdir:
+    _check(pathlib.Path(workdir))
   first = pathlib.Path(options.workdir[0])
   out = options.out or (first / "report.html" if len(options.workdir) == 1 else "report.html")
   for workdir in options.workdir if options.walk else ():
@@ -48,6 +51,19 @@ def main(options: Options) -> pathlib.Path:
   path = write_report(options.workdir, out)
   print(f"written to {path}", file=sys.stderr)
   return path
+
+
+def _check(workdir: pathlib.Path) -> None:
+  """Refuses what is no training run of pictures."""
+  try:
+    content = read_json(workdir / "config.json", 1 << 24)
+  except (OSError, ValueError, RecursionError):
+    return  # the page says what it lacks
+  if isinstance(content, dict) and "mixture" in content:
+    raise run.RunError(
+      f"--workdir={workdir} is of experiments.mixtures, whose results are its metrics.jsonl and "
+      "samples.png: there is no report of them"
+    )
 
 
 def _walk(workdir: str) -> None:

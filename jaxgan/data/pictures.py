@@ -33,7 +33,7 @@ def _open(file: pathlib.Path | BinaryIO) -> "Image.Image":
 def _damaged(path: pathlib.Path, error: Exception) -> DataError:
   return DataError(
     f"cannot read the picture '{path}' ({type(error).__name__}: {error}). "
-    "Replace it or take it out of the folder"
+    "Replace it or take it out of the folder; python -m jaxgan.data.prepare leaves such files out"
   )
 
 

@@ -316,7 +316,13 @@ def _library() -> Any:
 
 
 def _opened(path: str | os.PathLike[str]) -> Any:
-  library = _library()
+  library, place = _library(), pathlib.Path(path)
+  if place.is_dir() or place.suffix == ".jaxexport":
+    kind = "a folder" if place.is_dir() else "a program"
+    raise RunError(
+      f"{path} is {kind} and not a file of weights: python -m experiments.export with "
+      "--out=model.safetensors makes one of a run"
+    )
   try:
     return library.safe_open(path, framework="numpy")
   except (OSError, library.SafetensorError) as error:

@@ -1,5 +1,7 @@
 """Stopping when asked: SIGTERM and Ctrl-C end the loop after the current step."""
 
+import contextlib
+import os
 import signal
 import threading
 from types import FrameType
@@ -32,6 +34,8 @@ class Interruption:
   def _ask(self, number: int, _: FrameType | None) -> None:
     self.signal = signal.Signals(number)
     self._restore()
+    with contextlib.suppress(OSError):  # straight to the file: a handler may interrupt a print
+      os.write(2, b"\nstopping after what is being computed; once more ends at once\n")
 
   def _restore(self) -> None:
     for number, handler in self._previous.items():

@@ -180,6 +180,7 @@ def _train(build: Build, config: Config, retry: int, interruption: Interruption)
         log.scalars(step, figures)
         progress.say(", ".join(f"{name} {value:.4g}" for name, value in figures.items()))
 
+    progress.say("compiling the first step, which can take minutes unless it is in the cache")
     started = time.perf_counter()
 
     try:

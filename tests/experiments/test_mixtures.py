@@ -117,7 +117,9 @@ def test_a_workdir_keeps_to_its_settings(tmp_path, monkeypatch):
 def test_a_table_wants_a_folder_without_a_run(tmp_path):
   settings = {"workdir": "here", "table": False, "steps": 5}
   mixtures_table.claim(tmp_path, settings, unread=["workdir"])
-  mixtures_table.claim(tmp_path, {**settings, "steps": 6}, unread=["workdir"])  # a run anew
+  mixtures_table.claim(tmp_path, settings, unread=["workdir"])  # a run anew
+  with pytest.raises(run.RunError, match="--steps: was 5, now 6"):
+    mixtures_table.claim(tmp_path, {**settings, "steps": 6}, unread=["workdir"])
   with pytest.raises(run.RunError, match="--table: was False, now True"):
     mixtures_table.claim(tmp_path, {**settings, "steps": 6, "table": True}, unread=["workdir"])
 
