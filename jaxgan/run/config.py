@@ -89,7 +89,7 @@ class Config:
   """Steps that one compiled program plays, which saves the host's time between small steps. It
   divides the three intervals below; results agree with those of other values up to rounding."""
   log_every: Count = 50
-  """Steps between two lines of the log."""
+  """Steps between two lines of `metrics.jsonl` and of TensorBoard."""
   sample_every: Count = 250
   """Steps between two sample grids."""
   checkpoint_every: Count = 500
