@@ -4,6 +4,8 @@ A is what is translated, `batch["input"]`, and B what it becomes, `batch["image"
 such a system are pictures of A that it does not learn from.
 """
 
+# Past 300 lines because flags, data, keys and the two-sided player are one contract of three GANs.
+
 import dataclasses
 from collections.abc import Callable
 from typing import Any, Literal

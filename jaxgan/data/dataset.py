@@ -1,4 +1,7 @@
-"""A data set by name or path, processed and cached."""
+"""A data set by name or path, processed and cached.
+
+Past 300 lines because its one function documents every kind of set that it finds.
+"""
 
 import dataclasses
 import itertools

@@ -394,6 +394,9 @@ def test_what_is_no_such_file_is_refused(tmp_path):
     run.load_generator(bad)
   with pytest.raises(run.RunError, match="cannot be read as safetensors"):
     run.load_generator(tmp_path / "none.safetensors")
+  for name, kind in (("", "a folder"), ("a.jaxexport", "a program")):
+    with pytest.raises(run.RunError, match=f"is {kind} and not a file of weights"):
+      run.load_generator(tmp_path / name)
 
 
 @pytest.mark.parametrize(

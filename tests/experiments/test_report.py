@@ -81,3 +81,10 @@ def test_only_the_first_process_writes_it(tmp_path, monkeypatch, capsys):
   monkeypatch.setattr(loop.processes, "is_first", lambda: False)
   assert main(tmp_path / "nothing") == 0
   assert capsys.readouterr().err == ""
+
+
+def test_mixtures_have_no_report(tmp_path):
+  (tmp_path / "config.json").write_text('{"mixture": "ring"}')
+  with pytest.raises(run.RunError, match=r"is of experiments\.mixtures"):
+    report.main(report.Options((str(tmp_path),)))
+  assert [path.name for path in tmp_path.iterdir()] == ["config.json"]

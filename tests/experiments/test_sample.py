@@ -163,6 +163,9 @@ def test_codes_are_swept_by_name(command, restored, monkeypatch):
   np.testing.assert_array_equal(codes, np.eye(3)[None].repeat(2, 0))
   same, _ = command("sweep", "--classes=3:6", "--rows=2")
   np.testing.assert_array_equal(same["latents"], made["latents"])
+  assert "are no classes of a one-hot code: give --code=digit" in refused(
+    command, "sweep", "--classes=0:2"
+  )
   made, _ = command("sweep", "--code=tilt", "--steps=2")
   np.testing.assert_array_equal(made["latents"].reshape(2, 2, 8)[1, :, 7], [-2.0, 2.0])
   assert "noise, digit, tilt" in refused(command, "sweep", "--code=size")

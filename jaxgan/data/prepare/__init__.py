@@ -8,6 +8,8 @@ however many workers there are; the order is that of a hash of the pixels, so th
 set (`train[:1000]`, `--limit`) is a fair sample.
 """
 
+# Past 300 lines because flags, their checks and the report of what was left out belong together.
+
 import collections
 import contextlib
 import dataclasses
